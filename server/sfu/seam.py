@@ -1,0 +1,343 @@
+"""Datagram to plain RTP and back: the only file that touches private names of aiortc and aioice.
+
+First on a packet's path (a datagram arrives here), and last (a rewritten packet leaves here); between the
+two come :mod:`server.sfu.uptrack` and :mod:`server.sfu.downtrack`.
+
+aiortc brings ICE (RFC 8445), DTLS (RFC 9147, RFC 5764) and the SRTP keys; its receiver and sender, which
+decode, poll and queue, stay out of the path. What is taken from its inside, and why:
+
+* ``aioice.Connection.get_component_candidates`` is overridden, because gathering skips loopback and takes
+  any port, while the address and the port range are the operator's to set;
+* ``aioice.StunProtocol.datagram_received`` is overridden to tell STUN from media by the first byte
+  (RFC 7983) instead of by a failed parse of every packet;
+* ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram that is
+  not STUN, so media goes on from there without a queue or a task switch;
+* ``RTCDtlsTransport`` keeps the SRTP sessions private; they are used here directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import aioice.ice
+import pylibsrtp
+from aioice.candidate import Candidate, candidate_foundation, candidate_priority
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCIceGatherer,
+    RTCIceParameters,
+    RTCIceTransport,
+    RTCRtpSender,
+)
+from aiortc import rtcdtlstransport as dtls_module
+from aiortc.sdp import candidate_from_sdp
+
+logger = logging.getLogger(__name__)
+
+UDP_BUFFER_BYTES = 4 << 20
+"""Asked of the kernel for each media socket: a key frame of a big picture arrives in one burst."""
+
+MAX_QUEUED_DATAGRAMS = 64
+"""DTLS datagrams waiting for the handshake; a flood beyond that is dropped."""
+
+MAX_REMOTE_CANDIDATES = 64
+
+_PROFILE_ORDER = (
+    b"SRTP_AEAD_AES_128_GCM",
+    b"SRTP_AEAD_AES_256_GCM",
+    b"SRTP_AES128_CM_SHA1_80",
+)
+
+RtpSink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where media sockets are opened, and what is told to the other side.
+
+    ``address`` is a local address, or ``0.0.0.0`` / ``::`` for every address of the host. ``announced``
+    replaces it in the candidates (a 1:1 NAT in front of us). Ports are taken from the range at random;
+    0 to 0 leaves the choice to the kernel.
+    """
+
+    address: str = "127.0.0.1"
+    announced: str | None = None
+    port_min: int = 0
+    port_max: int = 0
+
+    def addresses(self) -> list[str]:
+        """The local addresses to open sockets on."""
+        address = ipaddress.ip_address(self.address)
+        if not address.is_unspecified:
+            return [self.address]
+        return aioice.ice.get_host_addresses(
+            use_ipv4=address.version == 4, use_ipv6=address.version == 6
+        )
+
+    def ports(self) -> list[int]:
+        """Every port worth trying, in the order to try them."""
+        if self.port_min == 0:
+            return [0]
+        ports = list(range(self.port_min, self.port_max + 1))
+        random.shuffle(ports)
+        return ports
+
+
+class _Protocol(aioice.ice.StunProtocol):
+    """A media socket that tells STUN from the rest by its first byte (RFC 7983)."""
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Hand STUN to ICE, and all else straight to the connection."""
+        if not data:
+            return
+        if cast(bytes, data)[0] > 3:
+            self.receiver.data_received(cast(bytes, data), 1)
+        else:
+            super().datagram_received(data, addr)
+
+
+class _Connection(aioice.ice.Connection):
+    """ICE on the operator's address and ports; media leaves it before any queue."""
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(ice_controlling=False)
+        self._binding = binding
+        self.srtp_sink: RtpSink | None = None
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[Candidate]:
+        """Open one socket for each address of the binding, within its port range."""
+        found = []
+        for address in self._binding.addresses():
+            protocol = await self._open(address)
+            if protocol is None:
+                continue
+            host, port = protocol.transport.get_extra_info("sockname")[:2]
+            protocol.local_candidate = Candidate(
+                foundation=candidate_foundation("host", "udp", host),
+                component=component,
+                transport="udp",
+                priority=candidate_priority(component, "host"),
+                host=host,
+                port=port,
+                type="host",
+            )
+            self._protocols.append(protocol)
+            found.append(protocol.local_candidate)
+        return found
+
+    async def _open(self, address: str) -> _Protocol | None:
+        loop = asyncio.get_running_loop()
+        for port in self._binding.ports():
+            try:
+                transport, protocol = await loop.create_datagram_endpoint(
+                    lambda: _Protocol(self), local_addr=(address, port)
+                )
+            except OSError:
+                continue
+            sock = transport.get_extra_info("socket")
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER_BYTES)
+            return protocol
+        return None
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Media to its sink at once; DTLS to the queue that aiortc reads."""
+        if 127 < data[0] < 192:
+            if self.srtp_sink is not None:
+                self.srtp_sink(data)
+        elif self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
+            super().data_received(data, component)
+
+
+class MediaTransport:
+    """One ICE and DTLS-SRTP connection to a peer, as plain RTP and RTCP in both directions.
+
+    Set :attr:`on_rtp`, :attr:`on_rtcp` and :attr:`on_closed` before :meth:`start`. The first two are called
+    synchronously, with plain packets, from the datagram callback. ``on_closed`` is called once, when the
+    connection failed or ended.
+    """
+
+    def __init__(self, certificate: RTCCertificate, binding: Binding, *, controlling: bool) -> None:
+        self.on_rtp: RtpSink = lambda packet: None
+        self.on_rtcp: RtpSink = lambda packet: None
+        self.on_closed: Callable[[], None] = lambda: None
+        self.on_connected: Callable[[], None] = lambda: None
+        self.rejected = 0
+        """Datagrams that SRTP refused: wrong key, replayed, damaged, too long."""
+        self.sent_bytes = 0
+        self._binding = binding
+        self._connection = _Connection(binding)
+        self._connection.ice_controlling = controlling
+        gatherer = RTCIceGatherer(iceServers=[])
+        gatherer._connection = self._connection
+        self._gatherer = gatherer
+        self._ice = RTCIceTransport(gatherer)
+        self._dtls = dtls_module.RTCDtlsTransport(self._ice, [certificate])
+        self._dtls._srtp_profiles = sorted(
+            dtls_module.SRTP_PROFILES, key=lambda p: _PROFILE_ORDER.index(p.openssl_profile)
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._unprotect: Callable[[bytes], bytes] | None = None
+        self._unprotect_rtcp: Callable[[bytes], bytes] | None = None
+        self._protect: Callable[[bytes], bytes] | None = None
+        self._protect_rtcp: Callable[[bytes], bytes] | None = None
+        self._nominated = self._connection._nominated
+
+    @property
+    def connected(self) -> bool:
+        """Whether keys are agreed and packets can go both ways."""
+        return self._protect is not None and not self._closed
+
+    @property
+    def ice_parameters(self) -> RTCIceParameters:
+        """User name fragment and password of this side."""
+        return self._gatherer.getLocalParameters()
+
+    @property
+    def fingerprints(self) -> list[RTCDtlsFingerprint]:
+        """Fingerprints of this side's certificate."""
+        return self._dtls.getLocalParameters().fingerprints
+
+    async def gather(self) -> list[str]:
+        """Open the sockets; return ``candidate:`` attribute values for the session description."""
+        await self._gatherer.gather()
+        lines = []
+        for candidate in self._connection.local_candidates:
+            text = candidate.to_sdp()
+            if self._binding.announced is not None:
+                parts = text.split(" ")
+                parts[4] = self._binding.announced
+                text = " ".join(parts)
+            lines.append(text)
+        return lines
+
+    def start(
+        self, ice: RTCIceParameters, fingerprints: Sequence[RTCDtlsFingerprint], *, dtls_role: str
+    ) -> None:
+        """Connect in the background. ``dtls_role`` is ours: ``server`` (setup:passive) or ``client``."""
+        self._task = asyncio.create_task(self._run(ice, list(fingerprints), dtls_role))
+
+    async def _run(
+        self, ice: RTCIceParameters, fingerprints: list[RTCDtlsFingerprint], dtls_role: str
+    ) -> None:
+        try:
+            await self._ice.start(ice)
+            if self._ice.state != "completed":
+                return
+            self._dtls._set_role(dtls_role)
+            await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
+            if self._dtls.state != "connected":
+                return
+            self._unprotect = self._dtls._rx_srtp.unprotect
+            self._unprotect_rtcp = self._dtls._rx_srtp.unprotect_rtcp
+            self._protect = self._dtls._tx_srtp.protect
+            self._protect_rtcp = self._dtls._tx_srtp.protect_rtcp
+            self._connection.srtp_sink = self._srtp_received
+            self.on_connected()
+            ended = asyncio.Event()
+            self._dtls.on("statechange", ended.set)
+            self._ice.on("statechange", ended.set)
+            while self._dtls.state == "connected" and self._ice.state == "completed":
+                await ended.wait()
+                ended.clear()
+        except (ConnectionError, OSError, ValueError) as error:
+            logger.info("transport ended: %s", error)
+        finally:
+            self._connection.srtp_sink = None
+            if not self._closed:
+                self.on_closed()
+
+    def add_remote_candidate(self, text: str) -> None:
+        """Take a trickled candidate (``candidate:...``); what does not parse is ignored.
+
+        The other side's checks reach us in any case and become peer-reflexive candidates. Host names of
+        mDNS are skipped: resolving them would ask the network.
+        """
+        if len(self._connection.remote_candidates) >= MAX_REMOTE_CANDIDATES:
+            return
+        try:
+            candidate = candidate_from_sdp(text.removeprefix("candidate:"))
+            ipaddress.ip_address(candidate.ip)
+        except (ValueError, IndexError, AssertionError, KeyError):
+            return
+        if candidate.protocol.lower() != "udp" or candidate.component != 1:
+            return
+        task = asyncio.ensure_future(self._ice.addRemoteCandidate(candidate))
+        task.add_done_callback(lambda done: done.exception())
+
+    def _srtp_received(self, data: bytes) -> None:
+        if len(data) < 12:
+            self.rejected += 1
+            return
+        rtcp = 191 < data[1] < 224  # RTCP packet types, RFC 5761 section 4
+        try:
+            plain = (self._unprotect_rtcp if rtcp else self._unprotect)(data)  # type: ignore[misc]
+        except (pylibsrtp.Error, ValueError):
+            self.rejected += 1
+            return
+        (self.on_rtcp if rtcp else self.on_rtp)(plain)
+
+    def send_rtp(self, packet: bytes) -> None:
+        """Protect and send one RTP packet; silently nothing before the connection stands."""
+        protect = self._protect
+        pair = self._nominated.get(1)
+        if protect is None or pair is None:
+            return
+        protocol = pair.protocol
+        transport = protocol.transport
+        if transport.is_closing():
+            return
+        transport.sendto(protect(packet), pair.remote_addr)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Protect and send one compound RTCP packet."""
+        protect = self._protect_rtcp
+        pair = self._nominated.get(1)
+        if protect is None or pair is None or pair.protocol.transport.is_closing():
+            return
+        pair.protocol.transport.sendto(protect(packet), pair.remote_addr)
+
+    async def close(self) -> None:
+        """End DTLS and ICE, close the sockets. Can be called more than once."""
+        if self._closed:
+            return
+        self._closed = True
+        self._connection.srtp_sink = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(ConnectionError, OSError):
+            await self._dtls.stop()
+        await self._ice.stop()
+
+
+def bind_address(address: str) -> None:
+    """Let connections that aiortc makes by itself in this process gather this one local address.
+
+    For the headless terminal, which uses :class:`aiortc.RTCPeerConnection` as any other peer would;
+    aioice leaves out loopback otherwise.
+    """
+    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [address]
+
+
+def on_key_frame_request(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
+    """Call ``callback`` when the other side asks ``sender`` for a key frame (PLI or FIR).
+
+    For senders of pre-encoded packets: aiortc itself can only pass the wish to its own encoder.
+    """
+    sender._send_keyframe = callback  # type: ignore[method-assign]
