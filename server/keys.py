@@ -1,0 +1,26 @@
+"""Names under which the parts of the running server are found in the aiohttp application.
+
+``request.app[RECORDS]`` and so on. The types are imported for the checker alone, so that no part
+has to import another to be found beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from server.accounts import Accounts
+    from server.conductor import Conductors
+    from server.config import Config
+    from server.pages import Pages
+    from server.records import Records
+    from server.verification import Verification
+
+CONFIG: web.AppKey[Config] = web.AppKey("config")
+RECORDS: web.AppKey[Records] = web.AppKey("records")
+ACCOUNTS: web.AppKey[Accounts] = web.AppKey("accounts")
+CONDUCTORS: web.AppKey[Conductors] = web.AppKey("conductors")
+PAGES: web.AppKey[Pages] = web.AppKey("pages")
+VERIFICATION: web.AppKey[Verification] = web.AppKey("verification")
