@@ -1,0 +1,54 @@
+/** Times, dates and sizes as they are written everywhere on the pages. No texts, no page. */
+
+/** @param {number} value */
+const two = (value) => String(value).padStart(2, "0");
+
+/**
+ * mm:ss, or h:mm:ss from an hour on.
+ * @param {number} duration_ms
+ */
+export function duration(duration_ms) {
+  const seconds = Math.max(0, Math.floor(duration_ms / 1000));
+  const hours = Math.floor(seconds / 3600);
+  const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  return hours > 0 ? `${hours}:${rest}` : rest;
+}
+
+/**
+ * 2026-11-23, in the time zone of the viewer.
+ * @param {Date} date
+ */
+export function day(date) {
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/**
+ * 14:05, in the time zone of the viewer.
+ * @param {Date} date
+ */
+export function clock(date) {
+  return `${two(date.getHours())}:${two(date.getMinutes())}`;
+}
+
+/**
+ * 2026-11-23 14:05:07, in the time zone of the viewer.
+ * @param {Date} date
+ */
+export function moment(date) {
+  return `${day(date)} ${clock(date)}:${two(date.getSeconds())}`;
+}
+
+/**
+ * Reads "2026-11-23 14:05" as a moment in the time zone of the viewer.
+ * @param {string} text
+ * @returns {Date|null} null when it is not such a moment
+ */
+export function readMoment(text) {
+  const match = /^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}):(\d{2})$/.exec(text.trim());
+  if (!match) return null;
+  const [year, month, dayOfMonth, hour, minute] = match.slice(1).map(Number);
+  const date = new Date(year, month - 1, dayOfMonth, hour, minute);
+  const same = date.getMonth() === month - 1 && date.getDate() === dayOfMonth
+    && date.getHours() === hour && date.getMinutes() === minute;
+  return same ? date : null;
+}
