@@ -12,6 +12,7 @@
     ├── UnknownError              what was named does not exist
     │   ├── archive_unknown       404
     │   ├── file_unknown          404
+    │   ├── page_unknown          404
     │   ├── room_unknown          404
     │   ├── session_unknown       404
     │   ├── site_unknown          404
@@ -36,19 +37,23 @@
     │   ├── message_malformed     400
     │   ├── message_too_frequent  429
     │   ├── message_too_large     413
+    │   ├── method_refused        405
     │   ├── note_missing          422
     │   ├── sdp_invalid           400
     │   └── version_unsupported   400
     ├── ConnectionLost            the way to the other side
     │   └── media_unreachable     504
     ├── RecordingError            the recording or its storage
+    │   ├── archive_broken        500
     │   ├── archive_dir_unwritable 500
     │   ├── disk_full             507
     │   ├── event_malformed       500
     │   ├── recorder_lost         503
-    │   └── recorder_not_started  503
+    │   ├── recorder_not_started  503
+    │   └── timestamp_refused     502
     ├── StartError                the server cannot start as configured
     │   ├── config_invalid        500
+    │   ├── data_dir_unwritable   500
     │   └── port_in_use           500
     └── internal                  500
 
@@ -188,6 +193,10 @@ class FileUnknown(UnknownError, code="file_unknown", hint="Use a path from the m
     """There is no such file in the archive."""
 
 
+class PageUnknown(UnknownError, code="page_unknown", hint="Start again from the lobby."):
+    """There is nothing at this address."""
+
+
 class RoomUnknown(UnknownError, code="room_unknown", hint="Choose a room from the list."):
     """There is no such room."""
 
@@ -320,6 +329,12 @@ class MessageTooLarge(
     """The message is too large."""
 
 
+class MethodRefused(
+    InputError, code="method_refused", status=405, hint="Use a method that this address takes."
+):
+    """This address does not take that method."""
+
+
 class NoteMissing(
     InputError, code="note_missing", status=422, hint="Write in a few words why it is done."
 ):
@@ -360,6 +375,12 @@ class RecordingError(TingxunError, status=500, fault="operator"):
     """The recording or its storage failed."""
 
 
+class ArchiveBroken(
+    RecordingError, code="archive_broken", hint="Verify the archive; it names what was changed."
+):
+    """The archive is not as a recorder leaves it."""
+
+
 class ArchiveDirUnwritable(
     RecordingError,
     code="archive_dir_unwritable",
@@ -397,6 +418,15 @@ class RecorderNotStarted(
     """The recorder did not confirm that it records."""
 
 
+class TimestampRefused(
+    RecordingError,
+    code="timestamp_refused",
+    status=502,
+    hint="Check seal.tsa_url; until then the built-in authority stamps.",
+):
+    """The time-stamp authority gave no usable token."""
+
+
 # --- starting --------------------------------------------------------------------------------
 
 
@@ -408,6 +438,14 @@ class ConfigInvalid(
     StartError, code="config_invalid", hint="Compare the file with config.yaml of the release."
 ):
     """The configuration is not valid."""
+
+
+class DataDirUnwritable(
+    StartError,
+    code="data_dir_unwritable",
+    hint="Give the server the right to write to data_dir, or set another one.",
+):
+    """The folder for the database and the keys cannot be written."""
 
 
 class PortInUse(StartError, code="port_in_use", hint="Stop the other program or set server.port."):
