@@ -42,7 +42,8 @@
     │   ├── sdp_invalid           400
     │   └── version_unsupported   400
     ├── ConnectionLost            the way to the other side
-    │   └── media_unreachable     504
+    │   ├── media_unreachable     504
+    │   └── server_unreachable    504
     ├── RecordingError            the recording or its storage
     │   ├── archive_broken        500
     │   ├── archive_dir_unwritable 500
@@ -366,6 +367,14 @@ class MediaUnreachable(
     hint="Check that the network lets UDP through to the server's media ports.",
 ):
     """No media connection could be made."""
+
+
+class ServerUnreachable(
+    ConnectionLost,
+    code="server_unreachable",
+    hint="Check the server's address, that it runs, and the network between.",
+):
+    """The server cannot be reached, or did not answer in time."""
 
 
 # --- the recording and its storage -----------------------------------------------------------
