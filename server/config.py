@@ -167,9 +167,7 @@ class Config(Section):
         return self.tls or (self.server.public_origin or "").startswith("https:")
 
     @classmethod
-    def load(
-        cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None
-    ) -> Config:
+    def load(cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
         """Read ``path`` and lay ``overrides`` over it.
 
         ``overrides`` maps dotted keys (``"server.port"``) to values; ``None`` means not given.
