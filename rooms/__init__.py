@@ -12,5 +12,7 @@ media library. Reading order:
 - `commands`  what can be asked of a room
 - `events`    what can happen in a room, and how that is stored
 - `text`      which texts may be stored
-- `room`      the rules: commands judged, events applied
+- `state`     events applied: what is so
+- `decisions` commands judged: what is to happen
+- `room`      the two together, as the server uses them
 """

@@ -31,3 +31,12 @@ def is_id(value: object) -> bool:
         and value.isprintable()
         and " " not in value
     )
+
+
+def storable(text: str, max_chars: int) -> str:
+    """Return the text in a form that `is_text` accepts: what is refused there becomes a space.
+
+    For texts of our own making, where the fact that they report must not be lost over their form.
+    """
+    cut = "".join(char if is_text(char, 1) else " " for char in text[:max_chars])
+    return cut if cut.strip() else "unknown"
