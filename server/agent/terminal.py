@@ -1,0 +1,209 @@
+"""A terminal without a screen: joins, publishes and receives as a browser does, over real WebRTC.
+
+One connection publishes (it offers), another receives (the server offers, at each change anew).
+
+Before this: :mod:`server.agent.sources` and :mod:`server.agent.signalling`. After: the server, as
+from any browser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.sdp import SessionDescription
+from av import VideoFrame
+
+from rooms.errors import CodecUnsupported, MediaUnreachable, ServerUnreachable
+from server.agent.signalling import CONNECT_TIMEOUT_S, Signalling
+from server.agent.sources import VideoSource
+from server.sfu import seam
+
+_LOOK_EVERY = 12
+"""One picture in so many is compared with the one before it to see whether it moves."""
+
+
+@dataclass(slots=True)
+class Received:
+    """What has arrived of one remote track. ``frames`` are decoded ones."""
+
+    track_id: str
+    source: str
+    participant_id: str
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    moves: int = 0
+    """How often a picture differed from the one that was looked at before it."""
+    _looked: int | None = None
+
+    def count(self, frame: Any) -> None:
+        """Take note of a decoded frame; none of it is kept."""
+        self.frames += 1
+        if isinstance(frame, VideoFrame):
+            self.width, self.height = frame.width, frame.height
+            if self.frames % _LOOK_EVERY == 1:
+                looked = hash(bytes(memoryview(frame.planes[0])[::509]))
+                self.moves += self._looked not in {None, looked}
+                self._looked = looked
+
+
+class Terminal(Signalling):
+    """One signed-in participant with media. Use as ``async with Terminal(url) as terminal``.
+
+    ``received`` says what has arrived, by track id. aiortc decodes all that it receives.
+    """
+
+    def __init__(self, url: str) -> None:
+        """``url`` is the server's origin, ``http://host:port``."""
+        super().__init__(url)
+        self._peers = itertools.count(1)
+        self._publishing: RTCPeerConnection | None = None
+        self._receiving: RTCPeerConnection | None = None
+        self._receiving_name = ""
+        self._takers: dict[str, asyncio.Task[None]] = {}
+        self._track_ids: dict[str, str] = {}
+        self.received: dict[str, Received] = {}
+
+    def _configuration(self) -> RTCConfiguration:
+        servers = [
+            RTCIceServer(urls=s["urls"], username=s.get("username"), credential=s.get("credential"))
+            for s in self.welcome.get("ice_servers", [])
+        ]
+        return RTCConfiguration(iceServers=servers)
+
+    async def publish(
+        self, sources: Mapping[str, MediaStreamTrack], codecs: Sequence[str] = ("H264", "VP8")
+    ) -> dict[str, str]:
+        """Publish tracks by source name on a new connection; return source name -> track id.
+
+        ``codecs`` are the video codecs to offer, the preferred one first. Raises MediaUnreachable
+        when no connection comes about, and what the server refuses.
+        """
+        await self._close_publishing()
+        peer = self._publishing = RTCPeerConnection(self._configuration())
+        senders = {}
+        for source, track in sources.items():
+            transceiver = peer.addTransceiver(track, direction="sendonly")
+            if track.kind == "video":
+                transceiver.setCodecPreferences(_preferences(codecs))
+            senders[source] = transceiver
+        await peer.setLocalDescription(await peer.createOffer())
+        mids = {source: str(transceiver.mid) for source, transceiver in senders.items()}
+        answer = await self.request(
+            "publish",
+            peer=f"p{next(self._peers)}",
+            sdp=peer.localDescription.sdp,
+            tracks=[{"mid": mid, "source": source} for source, mid in mids.items()],
+        )
+        chosen = _codecs_of(answer["sdp"])
+        for source, track in sources.items():
+            if isinstance(track, VideoSource):
+                track.codec = chosen[mids[source]]
+                seam.on_key_frame_request(senders[source].sender, track.want_key_frame)
+        await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+        await _connected(peer)
+        ids = {entry["mid"]: entry["track_id"] for entry in answer["tracks"]}
+        return {source: ids[mid] for source, mid in mids.items()}
+
+    async def offered(self, offer: dict[str, Any]) -> None:
+        """Take part in the server's sending connection; a new name means a new connection."""
+        peer = self._receiving
+        if peer is None or offer["peer"] != self._receiving_name:
+            await self._close_receiving()
+            peer = self._receiving = RTCPeerConnection(self._configuration())
+            self._receiving_name = offer["peer"]
+        for entry in offer["tracks"]:
+            self.received.setdefault(
+                entry["track_id"],
+                Received(entry["track_id"], entry["source"], entry["participant_id"]),
+            )
+        await peer.setRemoteDescription(RTCSessionDescription(offer["sdp"], "offer"))
+        await peer.setLocalDescription(await peer.createAnswer())
+        self._track_ids = {entry["mid"]: entry["track_id"] for entry in offer["tracks"]}
+        for transceiver in peer.getTransceivers():
+            mid = str(transceiver.mid)
+            if mid in self._track_ids and mid not in self._takers:
+                taking = self._take_track(mid, transceiver.receiver.track)
+                self._takers[mid] = asyncio.create_task(taking)
+        with contextlib.suppress(ServerUnreachable):  # the server offers again after a resume
+            sdp = peer.localDescription.sdp
+            await self.send({"type": "answer", "peer": offer["peer"], "sdp": sdp})
+
+    async def _take_track(self, mid: str, track: MediaStreamTrack) -> None:
+        """Read a remote track to its end, and count; it would fill memory if nobody read it."""
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                if (received := self.received.get(self._track_ids.get(mid, ""))) is not None:
+                    received.count(frame)
+
+    async def leave(self) -> None:
+        """Say goodbye and close everything that was opened. Can be called more than once."""
+        await super().leave()
+        await self._close_publishing()
+        await self._close_receiving()
+
+    async def _close_publishing(self) -> None:
+        if self._publishing is not None:
+            await self._publishing.close()
+            self._publishing = None
+
+    async def _close_receiving(self) -> None:
+        if self._receiving is not None:
+            await self._receiving.close()
+            self._receiving = None
+        takers = list(self._takers.values())
+        for taker in takers:
+            taker.cancel()
+        await asyncio.gather(*takers, return_exceptions=True)
+        self._takers.clear()
+
+
+def _preferences(codecs: Sequence[str]) -> list[RTCRtpCodecCapability]:
+    """Capabilities in the order of ``codecs``, constrained baseline first, with retransmission."""
+    available = RTCRtpSender.getCapabilities("video").codecs
+    preferred = []
+    for name in codecs:
+        found = [c for c in available if c.name.upper() == name.upper()]
+        if not found:
+            raise CodecUnsupported(f"this terminal cannot encode {name}")
+        preferred += sorted(found, key=lambda c: c.parameters.get("profile-level-id") != "42e01f")
+    return preferred + [c for c in available if c.name.lower() == "rtx"]
+
+
+def _codecs_of(sdp: str) -> dict[str, str]:
+    """Media id -> name of the first codec of its section."""
+    return {
+        media.rtp.muxId: media.rtp.codecs[0].name
+        for media in SessionDescription.parse(sdp).media
+        if media.rtp.codecs
+    }
+
+
+async def _connected(peer: RTCPeerConnection) -> None:
+    changed = asyncio.Event()
+    peer.on("connectionstatechange", changed.set)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            while peer.connectionState != "connected":
+                if peer.connectionState in {"failed", "closed"}:
+                    raise MediaUnreachable("the media connection failed")
+                changed.clear()
+                await changed.wait()
+    except TimeoutError as error:
+        raise MediaUnreachable(f"no media connection in {CONNECT_TIMEOUT_S:.0f} s") from error
