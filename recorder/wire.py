@@ -36,7 +36,11 @@ _HELLO, _DURABLE, _KEY_FRAME, _CHECKPOINT, _SEALED, _FAILED = range(32, 38)
 
 @dataclass(frozen=True, slots=True)
 class SealJob:
-    """Where the sealing keys and certificates lie (PEM files), and the time-stamp authority to ask."""
+    """Where the sealing keys and certificates lie (PEM files), and the time-stamp authority to ask.
+
+    ``tsa_cert_path`` and ``tsa_key_path`` are the built-in authority's. With ``tsa_url`` an outside
+    one is asked, whose roots are in ``tsa_roots_path``; the built-in one stamps when it fails.
+    """
 
     cert_path: str
     key_path: str
@@ -44,6 +48,7 @@ class SealJob:
     tsa_cert_path: str
     tsa_key_path: str
     tsa_url: str | None = None
+    tsa_roots_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
