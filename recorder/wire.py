@@ -2,12 +2,13 @@
 
 Before this in a packet's path: :mod:`server.sfu.tap`. After it: :mod:`recorder.intake`.
 
-A frame is ``length u32 | kind u8 | body`` in network byte order; ``length`` counts the body alone. Inputs
-that decide the bytes of an archive are *numbered*: their body starts with ``n u64 | arrival_us u64``, where
-``n`` counts up by one over all tracks of a recording and ``arrival_us`` is the session clock (microseconds
-since the command to open). A recorder is a function of its numbered inputs and of nothing else, so two
-recorders fed the same inputs write the same track files, and a recorder that takes over from a dead one
-needs only those inputs that were not yet acknowledged by :class:`Durable`.
+A frame is ``length u32 | kind u8 | body`` in network byte order; ``length`` counts the body alone.
+Inputs that decide the bytes of an archive are *numbered*: their body starts with ``n u64 |
+arrival_us u64``, where ``n`` counts up by one over all tracks of a recording and ``arrival_us`` is
+the session clock (microseconds since the command to open). A recorder is a function of its numbered
+inputs and of nothing else, so two recorders fed the same inputs write the same track files, and a
+recorder that takes over from a dead one needs only those inputs that were not yet acknowledged by
+:class:`Durable`.
 
 No I/O here: bytes in, messages out, and back.
 """
@@ -23,7 +24,8 @@ from typing import Any, NamedTuple
 from rooms.errors import MessageMalformed, MessageTooLarge
 
 MAX_BODY_BYTES = 1 << 20
-"""A frame larger than this is refused: the largest honest one is a JSON record of some kilobytes."""
+"""A frame larger than this is refused: the largest honest one is a JSON record of some kilobytes.
+"""
 
 _HEAD = struct.Struct("!IB")
 _NUMBERED = struct.Struct("!QQ")
@@ -55,8 +57,9 @@ class SealJob:
 class Job:
     """What a recorder needs to know before the first input; sent once on each connection.
 
-    ``session_key`` is the 32-byte Ed25519 seed made for this session alone: the server keeps it in memory
-    so that a recorder that replaces a dead one signs with the same key, and drops it at close.
+    ``session_key`` is the 32-byte Ed25519 seed made for this session alone: the server keeps it in
+    memory so that a recorder that replaces a dead one signs with the same key, and drops it at
+    close.
     """
 
     session_id: str
@@ -74,7 +77,7 @@ class Job:
 
 
 class TrackInput(NamedTuple):
-    """From here on, packets of ``track_index`` belong to the logical track ``track_id`` with this SSRC."""
+    """From here on, packets of ``track_index`` belong to the track ``track_id``, with this SSRC."""
 
     n: int
     arrival_us: int
@@ -117,7 +120,7 @@ class EventInput(NamedTuple):
 
 
 class TickInput(NamedTuple):
-    """Time passes although nothing arrives: waits for lost packets end by these, never by a clock."""
+    """Time passes although nothing arrives: waits for packets end by these, never by a clock."""
 
     n: int
     arrival_us: int
@@ -145,8 +148,9 @@ class Hello:
 class Durable:
     """Everything numbered up to ``n`` never has to be sent again, whatever dies.
 
-    ``recorded_us`` is the session clock up to which media of every live track is on disk; ``tracks`` maps a
-    track id to ``segments``, ``captured_us`` and ``last_us`` for tracks that have media on disk.
+    ``recorded_us`` is the session clock up to which media of every live track is on disk;
+    ``tracks`` maps a track id to ``segments``, ``captured_us`` and ``last_us`` for tracks that have
+    media on disk.
     """
 
     n: int
@@ -171,7 +175,7 @@ class CheckpointMade:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """The archive is sealed and read-only; ``tracks`` is the ``close`` line's account of each track."""
+    """The archive is sealed; ``tracks`` is the ``close`` line's account of each track."""
 
     archive: str
     root_sha256: str
@@ -311,15 +315,15 @@ class Decoder:
 
     Feed it whatever arrived; it keeps an incomplete frame until the rest comes. Raises
     :class:`~rooms.errors.MessageTooLarge` on a length that no honest sender makes and
-    :class:`~rooms.errors.MessageMalformed` on anything that does not parse: after either the stream is
-    of no further use.
+    :class:`~rooms.errors.MessageMalformed` on anything that does not parse: after either the stream
+    is of no further use.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[Message]:
-        """Yield every message that is complete with ``chunk``; consume the iterator before the next call."""
+        """Yield every message that ``chunk`` completes; use them up before the next call."""
         buffer = self._buffer
         buffer += chunk
         start, end = 0, len(buffer)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from server.accounts import Accounts
-    from server.conductor import Conductors
+    from server.conductors import Conductors
     from server.config import Config
     from server.pages import Pages
     from server.records import Records

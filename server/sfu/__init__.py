@@ -1,1 +1,1 @@
-"""The forwarding unit: one synchronous call from a received datagram to the last send of its copies."""
+"""The forwarding unit: one call from a received datagram to the last send of its copies."""

@@ -1,17 +1,17 @@
 """Datagram to plain RTP and back: the only file that touches private names of aiortc and aioice.
 
-First on a packet's path (a datagram arrives here), and last (a rewritten packet leaves here); between the
-two come :mod:`server.sfu.uptrack` and :mod:`server.sfu.downtrack`.
+First on a packet's path (a datagram arrives here), and last (a rewritten packet leaves here);
+between the two come :mod:`server.sfu.uptrack` and :mod:`server.sfu.downtrack`.
 
-aiortc brings ICE (RFC 8445), DTLS (RFC 9147, RFC 5764) and the SRTP keys; its receiver and sender, which
-decode, poll and queue, stay out of the path. What is taken from its inside, and why:
+aiortc brings ICE (RFC 8445), DTLS (RFC 9147, RFC 5764) and the SRTP keys; its receiver and sender,
+which decode, poll and queue, stay out of the path. What is taken from its inside, and why:
 
-* ``aioice.Connection.get_component_candidates`` is overridden, because gathering skips loopback and takes
-  any port, while the address and the port range are the operator's to set;
+* ``aioice.Connection.get_component_candidates`` is overridden, because gathering skips loopback and
+  takes any port, while the address and the port range are the operator's to set;
 * ``aioice.StunProtocol.datagram_received`` is overridden to tell STUN from media by the first byte
   (RFC 7983) instead of by a failed parse of every packet;
-* ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram that is
-  not STUN, so media goes on from there without a queue or a task switch;
+* ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram
+  that is not STUN, so media goes on from there without a queue or a task switch;
 * ``RTCDtlsTransport`` keeps the SRTP sessions private; they are used here directly.
 """
 
@@ -65,9 +65,9 @@ RtpSink = Callable[[bytes], None]
 class Binding:
     """Where media sockets are opened, and what is told to the other side.
 
-    ``address`` is a local address, or ``0.0.0.0`` / ``::`` for every address of the host. ``announced``
-    replaces it in the candidates (a 1:1 NAT in front of us). Ports are taken from the range at random;
-    0 to 0 leaves the choice to the kernel.
+    ``address`` is a local address, or ``0.0.0.0`` / ``::`` for every address of the host.
+    ``announced`` replaces it in the candidates (a 1:1 NAT in front of us). Ports are taken from the
+    range at random; 0 to 0 leaves the choice to the kernel.
     """
 
     address: str = "127.0.0.1"
@@ -166,9 +166,9 @@ class _Connection(aioice.ice.Connection):
 class MediaTransport:
     """One ICE and DTLS-SRTP connection to a peer, as plain RTP and RTCP in both directions.
 
-    Set :attr:`on_rtp`, :attr:`on_rtcp` and :attr:`on_closed` before :meth:`start`. The first two are called
-    synchronously, with plain packets, from the datagram callback. ``on_closed`` is called once, when the
-    connection failed or ended.
+    Set :attr:`on_rtp`, :attr:`on_rtcp` and :attr:`on_closed` before :meth:`start`. The first two
+    are called synchronously, with plain packets, from the datagram callback. ``on_closed`` is
+    called once, when the connection failed or ended.
     """
 
     def __init__(self, certificate: RTCCertificate, binding: Binding, *, controlling: bool) -> None:
@@ -229,7 +229,7 @@ class MediaTransport:
     def start(
         self, ice: RTCIceParameters, fingerprints: Sequence[RTCDtlsFingerprint], *, dtls_role: str
     ) -> None:
-        """Connect in the background. ``dtls_role`` is ours: ``server`` (setup:passive) or ``client``."""
+        """Connect in the background; ``dtls_role`` is ours, ``server`` or ``client``."""
         self._task = asyncio.create_task(self._run(ice, list(fingerprints), dtls_role))
 
     async def _run(
@@ -265,8 +265,8 @@ class MediaTransport:
     def add_remote_candidate(self, text: str) -> None:
         """Take a trickled candidate (``candidate:...``); what does not parse is ignored.
 
-        The other side's checks reach us in any case and become peer-reflexive candidates. Host names of
-        mDNS are skipped: resolving them would ask the network.
+        The other side's checks reach us in any case and become peer-reflexive candidates. Host
+        names of mDNS are skipped: resolving them would ask the network.
         """
         if len(self._connection.remote_candidates) >= MAX_REMOTE_CANDIDATES:
             return

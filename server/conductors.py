@@ -1,0 +1,99 @@
+"""All sessions that somebody is in, or whose recording is not yet sealed; one conductor each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiortc import RTCCertificate
+
+from recorder import wire
+from rooms.events import from_record
+from rooms.room import Room
+from server.conductor import Conductor
+from server.config import Config
+from server.recording import unfinished
+from server.records import Records
+
+logger = logging.getLogger(__name__)
+
+SWEEP_S = 30.0
+"""How often conductors that nobody needs any more are let go."""
+
+
+class Conductors:
+    """Finds or makes the conductor of a session; a session never has two."""
+
+    def __init__(self, config: Config, records: Records, seal: wire.SealJob, software: str) -> None:
+        self._config = config
+        self._records = records
+        self._seal = seal
+        self._software = software
+        self._certificate = RTCCertificate.generateCertificate()
+        self._conductors: dict[str, Conductor] = {}
+        self._making = asyncio.Lock()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def get(self, session_id: str) -> Conductor:
+        """The conductor of a session; ``session_unknown`` if there is no such session."""
+        conductor = self._conductors.get(session_id)
+        if conductor is not None:
+            return conductor
+        async with self._making:
+            conductor = self._conductors.get(session_id)
+            if conductor is None:
+                conductor = await self._make(session_id)
+                self._conductors[session_id] = conductor
+            return conductor
+
+    def running(self) -> dict[str, dict[str, Any]]:
+        """Sessions that are held now, with their recording state: for the lobby and operators."""
+        return {
+            session_id: {
+                "phase": str(conductor.room.phase),
+                "recording": conductor.room.recording.to_record(),
+                "present": len(conductor.room.present),
+                "recorder_pid": conductor.recorder_pid,
+            }
+            for session_id, conductor in self._conductors.items()
+        }
+
+    async def recover(self) -> list[str]:
+        """Seal what a server that died left unfinished; returns the session ids taken up."""
+        taken = []
+        for session_id in unfinished(self._config.archive_dir):
+            try:
+                conductor = await self.get(session_id)
+                if await conductor.recover():
+                    taken.append(session_id)
+            except Exception:
+                # One damaged recording must not keep the server from starting; it stays on disk.
+                logger.exception("recording of session %s could not be taken up", session_id)
+        return taken
+
+    async def shutdown(self) -> None:
+        """The server ends."""
+        self._sweeper.cancel()
+        await asyncio.gather(*(c.stop() for c in self._conductors.values()))
+        self._conductors.clear()
+
+    async def _make(self, session_id: str) -> Conductor:
+        session = await self._records.session(session_id)
+        room = Room(
+            session,
+            max_tracks_per_participant=self._config.media.max_tracks_per_participant,
+        )
+        for record in await self._records.events(session_id):
+            room.apply(from_record(record))
+        return Conductor(
+            room, self._config, self._records, self._certificate, self._seal, self._software
+        )
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for session_id, conductor in list(self._conductors.items()):
+                if conductor.idle:
+                    del self._conductors[session_id]
+                    await conductor.stop()

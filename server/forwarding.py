@@ -1,0 +1,177 @@
+"""The media of one session: who sends what to the server, and who gets it.
+
+Keeps each person's two peers and every published track in step with what the room says. It asks the
+room who may receive a track and never decides that itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aiortc import RTCCertificate
+
+from rooms.errors import MessageMalformed, SdpInvalid
+from rooms.media import Codec, Source
+from server import protocol
+from server.config import Config
+from server.member import Member
+from server.sfu import sdp
+from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu.seam import Binding
+from server.sfu.uptrack import UpTrack
+
+LIVE_REPAIR_NS = 1_000_000_000
+"""Without a recorder a missing packet is asked for this long."""
+
+
+class Forwarding:
+    """Peers and tracks of one session. ``on_bound`` is called when a track has an SSRC."""
+
+    def __init__(
+        self,
+        config: Config,
+        certificate: RTCCertificate,
+        audience: Callable[[str], frozenset[str]],
+        on_bound: Callable[[UpTrack], None],
+    ) -> None:
+        self.ups: dict[str, UpTrack] = {}
+        self._config = config
+        self._certificate = certificate
+        self._audience = audience
+        self._on_bound = on_bound
+        media = config.media
+        self._binding = Binding(
+            media.bind_address, media.announced_address, media.port_min, media.port_max
+        )
+        self._repair_ns = max(config.recording.repair_wait_ms * 1_000_000, LIVE_REPAIR_NS)
+
+    def choose(self, message: protocol.Publish) -> tuple[sdp.RemoteDescription, dict[str, Offered]]:
+        """What a publish message offers, by media section, with the codec that we take."""
+        remote = sdp.parse(message.sdp)
+        sections = {section.mid: section for section in remote.media}
+        offered: dict[str, Offered] = {}
+        for entry in message.tracks:
+            section = sections.get(entry.mid)
+            if section is None or section.direction not in ("sendonly", "sendrecv"):
+                raise SdpInvalid(f"media section {entry.mid!r} sends nothing")
+            if entry.mid in offered:
+                raise MessageMalformed(f"media section {entry.mid!r} is named twice")
+            preferred = ("opus",) if section.kind == "audio" else self._config.media.codecs
+            offered[entry.mid] = Offered(entry.source, section.choose(preferred))
+        return remote, offered
+
+    def track(self, track_id: str, participant_id: str, source: Source, codec: Codec) -> UpTrack:
+        """The track of that id, made at its first publication."""
+        up = self.ups.get(track_id)
+        if up is None:
+            up = UpTrack(track_id, participant_id, source, codec, codec.clock_hz, self._repair_ns)
+            up.on_bound = lambda: self._on_bound(self.ups[track_id])
+            self.ups[track_id] = up
+        return up
+
+    async def answer(
+        self,
+        member: Member,
+        peer_name: str,
+        remote: sdp.RemoteDescription,
+        tracks: Mapping[str, tuple[UpTrack, sdp.Codec]],
+    ) -> str:
+        """Bind the tracks to the person's sending connection, new or known; returns the answer."""
+        peer = member.publisher
+        if peer is None or peer.name != peer_name:
+            if peer is not None:
+                member.publisher = None
+                await peer.close()
+            peer = PublishPeer(
+                peer_name,
+                self._certificate,
+                self._binding,
+                self._config.media.video_max_kbps * 1000,
+                on_closed=lambda closed: None,
+            )
+            member.publisher = peer
+        return await peer.negotiate(remote, tracks)
+
+    def release(self, member: Member | None, track_id: str) -> UpTrack | None:
+        """A track is no longer published: take no more packets for it."""
+        up = self.ups.pop(track_id, None)
+        if up is not None:
+            if member is not None and member.publisher is not None:
+                member.publisher.release(up)
+            up.close()
+        return up
+
+    async def subscribe(self, member: Member) -> None:
+        """Let the person receive what the room allows, no less and no more."""
+        if member.subscriber is None:
+            if member.connection is None:
+                return
+            member.subscriber_count += 1
+            member.subscriber = SubscribePeer(
+                f"s{member.subscriber_count}",
+                self._certificate,
+                self._binding,
+                on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),
+                on_closed=lambda closed: None,
+            )
+        wanted = [
+            up for up in self.ups.values() if member.participant_id in self._audience(up.track_id)
+        ]
+        await member.subscriber.want(wanted)
+
+    async def renew(self, member: Member) -> None:
+        """The person's receiving connection failed: make a new one."""
+        subscriber, member.subscriber = member.subscriber, None
+        member.offer = None
+        if subscriber is not None:
+            await subscriber.close()
+        await self.subscribe(member)
+
+    def answered(self, member: Member, message: protocol.Answer) -> None:
+        """Take the person's answer to our offer; one to a connection that is gone is ignored."""
+        subscriber = member.subscriber
+        if subscriber is not None and subscriber.name == message.peer:
+            member.offer = None
+            subscriber.answered(message.sdp)
+
+    def candidate(self, member: Member, message: protocol.Candidate) -> None:
+        """Take a trickled candidate for whichever connection it names."""
+        if message.candidate:
+            for peer in (member.publisher, member.subscriber):
+                if peer is not None and peer.name == message.peer:
+                    peer.add_candidate(message.candidate)
+
+    def close(self) -> None:
+        """Stop every track."""
+        for up in self.ups.values():
+            up.close()
+        self.ups.clear()
+
+    def _offered(
+        self, member: Member, name: str, text: str, tracks: list[tuple[str, UpTrack]]
+    ) -> None:
+        member.offer = {
+            "type": "offer",
+            "peer": name,
+            "sdp": text,
+            "tracks": [
+                {
+                    "mid": mid,
+                    "track_id": up.track_id,
+                    "participant_id": up.participant_id,
+                    "source": up.source,
+                }
+                for mid, up in tracks
+            ],
+        }
+        member.send(member.offer)
+
+
+class Offered:
+    """A source as offered, with the codec chosen for it."""
+
+    __slots__ = ("codec", "source")
+
+    def __init__(self, source: str, codec: sdp.Codec) -> None:
+        self.source = source
+        self.codec = codec
