@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from recorder.merkle import Tree
-from rooms.errors import ArchiveBroken, ArchiveDirUnwritable, DiskFull, MessageTooLarge
+from rooms.errors import ArchiveBroken, ArchiveDirUnwritable, DiskFull, FieldInvalid, MessageTooLarge
 
 MAX_LINE_BYTES = 1 << 20
 """No line is longer; a verifier may refuse one that is without reading it into memory."""
@@ -157,11 +157,16 @@ class Ledger:
     def append(self, record: Mapping[str, Any], *, sync: bool = True) -> LedgerLine:
         """Write ``record`` (with ``type``, without ``n`` and ``prev``) as the next line.
 
+        ``n`` is the number of the *line*: a ``seg`` record calls the number of its segment
+        ``number``. The names of all fields: ``docs/ARCHIVE.md``, section 4.
+
         Durable on return unless ``sync`` is False. A text with a lone surrogate, which no UTF-8
         can carry, is written with ``?`` in its place: what somebody typed must not stop a
         recording. Raises :class:`MessageTooLarge` above :data:`MAX_LINE_BYTES`, :class:`DiskFull`,
         :class:`ArchiveDirUnwritable`; the ledger is then as it was before.
         """
+        if "n" in record or "prev" in record:
+            raise FieldInvalid("a ledger record has no n or prev of its own")
         rest = dict(record)
         line = {"n": self.size, "type": rest.pop("type"), "prev": self._prev, **rest}
         raw = canonical_json(line) + b"\n"
