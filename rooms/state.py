@@ -129,9 +129,7 @@ class RoomState:
             case ev.TrackPublished():
                 self.tracks[event.track_id] = self._published_as(event)
             case ev.TrackUnpublished():
-                self.tracks[event.track_id] = replace(
-                    self._track_of(event), published=False, muted=False
-                )
+                self.tracks[event.track_id] = replace(self._track_of(event), published=False)
             case ev.TrackMuted():
                 self.tracks[event.track_id] = replace(self._track_of(event), muted=event.muted)
 

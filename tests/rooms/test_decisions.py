@@ -1,5 +1,7 @@
 """The rules, command by command; what the events then do is in test_state and test_room."""
 
+from dataclasses import replace
+
 import pytest
 
 from rooms import errors
@@ -235,6 +237,12 @@ def test_opening_needs_the_subject_and_something_to_record(held):
 def test_a_session_without_a_subject_can_open(hold, booked):
     held = hold(assignments=booked.assignments[:2])
     held.do(Join("ann", "c1"), Publish("ann", "camera", "VP8"))
+    assert held.types(Open("ann")) == ["session_opening"]
+
+
+def test_one_of_several_subjects_is_enough(hold, booked):
+    second = replace(booked.assignment("sub"), participant_id="sub2")
+    held = hold(assignments=(*booked.assignments, second)).fill()
     assert held.types(Open("ann")) == ["session_opening"]
 
 

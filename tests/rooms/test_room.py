@@ -53,6 +53,18 @@ def test_the_snapshot_is_the_state_of_the_protocol(live):
     }
 
 
+def test_the_reason_of_a_pause_is_shown_until_the_session_is_live_again(live):
+    def shown():
+        return live.room.snapshot(live.now)["pause_reason"]
+
+    live.do(co.Pause("ann", "meal"), co.Resume("ann"))
+    assert shown() == "meal"
+    live.do(co.ConfirmRecording(1))
+    assert shown() is None
+    live.do(co.Pause("ann", "rest"), co.Close("ann", CASE))
+    assert shown() is None
+
+
 def test_before_opening_there_is_no_session_clock(held):
     state = held.room.snapshot(held.now)
     assert state["phase"] == "scheduled"
