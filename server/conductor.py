@@ -53,13 +53,11 @@ class Conductor:
         records: Records,
         certificate: RTCCertificate,
         seal: wire.SealJob,
-        software: str,
     ) -> None:
         self.room = room
         self.session_id = room.session.id
         self._config = config
         self._records = records
-        self._software = software
         self._members: dict[str, Member] = {}
         self._forwarding = Forwarding(config, certificate, room.audience, self._bound)
         callbacks = Callbacks(
@@ -110,6 +108,14 @@ class Conductor:
     ) -> dict[str, Any] | None:
         """Carry out one message of a person; returns the reply, if there is one."""
         return await self._do(lambda: self._request(participant_id, connection_id, message))
+
+    async def recover(self) -> bool:
+        """Seal what a server that died has left of this session's recording.
+
+        False where the session had not begun: what is on disk is then set aside, and it can be
+        opened anew.
+        """
+        return await self._do(self._recover)
 
     async def stop(self) -> None:
         """The server ends: everyone is told, the recorder writes down what it has."""
@@ -197,7 +203,7 @@ class Conductor:
         match event:
             case events.SessionOpening():
                 self.room.start_clock(now_us)
-                self._recording.open(now_us * 1000, event.wall, self._software)
+                self._recording.open(now_us * 1000, event.wall)
                 self._live.clear()
                 self._await_confirmation(0)
                 for up in self._forwarding.ups.values():
@@ -228,6 +234,18 @@ class Conductor:
         self._recording.event(record)
         if isinstance(event, events.SessionPaused):
             self._recording.feed(False)
+
+    async def _recover(self) -> bool:
+        if self.room.phase in (Phase.SCHEDULED, Phase.WAITING):
+            if self.room.recording.state is RecordingState.STARTING:
+                await self._decide(commands.FailRecording("recorder_lost"))
+            self._recording.set_aside()
+            return False
+        if self.room.phase in (Phase.LIVE, Phase.PAUSED):
+            await self._decide(commands.Interrupt("server"))
+        await self._recording.take_up()
+        self._recording.close(None)
+        return True
 
     # People.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from aiortc import RTCCertificate
 
-from recorder import wire
+from recorder import certificates, wire
 from rooms.events import from_record
 from rooms.room import Room
 from server.conductor import Conductor
@@ -25,11 +26,10 @@ SWEEP_S = 30.0
 class Conductors:
     """Finds or makes the conductor of a session; a session never has two."""
 
-    def __init__(self, config: Config, records: Records, seal: wire.SealJob, software: str) -> None:
+    def __init__(self, config: Config, records: Records) -> None:
         self._config = config
         self._records = records
-        self._seal = seal
-        self._software = software
+        self._seal = _seal_job(config)
         self._certificate = RTCCertificate.generateCertificate()
         self._conductors: dict[str, Conductor] = {}
         self._making = asyncio.Lock()
@@ -86,9 +86,7 @@ class Conductors:
         )
         for record in await self._records.events(session_id):
             room.apply(from_record(record))
-        return Conductor(
-            room, self._config, self._records, self._certificate, self._seal, self._software
-        )
+        return Conductor(room, self._config, self._records, self._certificate, self._seal)
 
     async def _sweep(self) -> None:
         while True:
@@ -97,3 +95,17 @@ class Conductors:
                 if conductor.idle:
                     del self._conductors[session_id]
                     await conductor.stop()
+
+
+def _seal_job(config: Config) -> wire.SealJob:
+    """The keys to seal with: the operator's where config names them, else this installation's."""
+    own = certificates.ensure(config.certificates_dir, config.seal.tsa_url)
+    seal = config.seal
+    named = {
+        "cert_path": seal.cert,
+        "key_path": seal.key,
+        "chain_path": seal.chain,
+        "tsa_cert_path": seal.tsa_cert,
+        "tsa_key_path": seal.tsa_key,
+    }
+    return replace(own, **{name: str(path) for name, path in named.items() if path is not None})

@@ -7,6 +7,7 @@ lights it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,9 @@ from server.config import Config
 from server.recorders import Recorder
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
+from server.version import SOFTWARE
+
+TAKE_UP_S = 30.0
 
 ACTIVE_NS = 1_500_000_000
 """A track that sent nothing for this long does not hold back the start of a recording."""
@@ -64,35 +68,47 @@ class Recording:
         """Start a recorder that waits, so that opening is quick."""
         self._recorder.prepare()
 
-    def open(
-        self, opened_ns: int, opened: datetime, software: str, *, recover: bool = False
-    ) -> None:
+    def open(self, opened_ns: int, opened: datetime) -> None:
         """Start: the session clock is zero at ``opened_ns`` of the monotonic clock."""
-        recording = self._config.recording
         if self._recorder.recording:
             self._recorder = self._new_recorder()
-        if not recover:
-            set_aside(self._config.archive_dir, self._session.id)
+        self.set_aside()
         self.durable = None
         self.progress_ns = time.monotonic_ns()
-        self.tap = Tap(opened_ns, time.monotonic_ns, recording.tap_buffer_mib << 20)
+        self.tap = self._new_tap(opened_ns)
         self.tap.start()
-        job = wire.Job(
+        self._recorder.record(self._job(format_wall(opened), recover=False), self.tap)
+
+    async def take_up(self) -> None:
+        """Give what a dead server left to a recorder; returns when it stands ready for the rest."""
+        self.tap = self._new_tap(time.monotonic_ns())
+        self._recorder.record(self._job("", recover=True), self.tap)
+        await asyncio.wait_for(self.tap.attached.wait(), TAKE_UP_S)
+
+    def set_aside(self) -> None:
+        """Keep what an opening that failed has left, under a name that is not used again."""
+        set_aside(self._config.archive_dir, self._session.id)
+
+    def _new_tap(self, opened_ns: int) -> Tap:
+        return Tap(opened_ns, time.monotonic_ns, self._config.recording.tap_buffer_mib << 20)
+
+    def _job(self, opened_wall: str, *, recover: bool) -> wire.Job:
+        recording = self._config.recording
+        return wire.Job(
             session_id=self._session.id,
             archive_parent=str(self._config.archive_dir),
             # Made for this session alone; in the memory of server and recorder, gone at close.
             session_key=os.urandom(32),
             origin=f"tingxun/{self._session.id}",
-            opened_wall=format_wall(opened),
+            opened_wall=opened_wall,
             session=self._session.to_record(),
-            software=software,
+            software=SOFTWARE,
             segment_target_us=recording.segment_ms * 1000,
             chunk_us=recording.chunk_ms * 1000,
             repair_wait_us=recording.repair_wait_ms * 1000,
             recover=recover,
             seal=self._seal,
         )
-        self._recorder.record(job, self.tap)
 
     def add(self, up: UpTrack, site_id: str, label: str) -> None:
         """Record a track."""
@@ -109,7 +125,7 @@ class Recording:
         if self.tap is not None:
             self.tap.feeding = on
 
-    def close(self, closed_us: int) -> None:
+    def close(self, closed_us: int | None) -> None:
         """Nothing more comes: the recorder writes down what it has, and seals."""
         if self.tap is not None:
             self.tap.close(closed_us)

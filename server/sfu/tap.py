@@ -41,6 +41,8 @@ class Tap:
         self.feeding = True
         self.refused = 0
         """Packets that did not fit into the buffer."""
+        self.attached = asyncio.Event()
+        """Set once a recorder has said where it stands."""
         self._opened_ns = opened_ns
         self._now_ns = now_ns
         self._limit = limit_bytes
@@ -122,8 +124,11 @@ class Tap:
         n, at_us = self._number()
         self._keep(n, wire.encode_event(n, at_us, record))
 
-    def close(self, closed_us: int) -> None:
-        """The last input: what the recorder has by then is what there is."""
+    def close(self, closed_us: int | None) -> None:
+        """The last input: what the recorder has by then is what there is.
+
+        ``closed_us`` is when the session ended, or None where nobody knows (a server died).
+        """
         if self._closed:
             return
         for up in list(self._indexes):
@@ -148,10 +153,15 @@ class Tap:
         self._tick_timer = self._flush_timer = None
 
     def attach(self, writer: asyncio.StreamWriter, durable: int) -> None:
-        """Send to this recorder, which has everything up to ``durable`` already."""
+        """Send to this recorder, which has everything up to ``durable`` already.
+
+        A new tap that takes up the recording of a dead server goes on counting from there.
+        """
+        self._n = max(self._n, durable)
         self.acknowledge(durable)
         self._writer = writer
         self._outbox = deque(self._kept)
+        self.attached.set()
         self._flush()
 
     def detach(self, writer: asyncio.StreamWriter) -> None:

@@ -77,9 +77,7 @@ class Call:
             transceiver.direction = "sendonly"
         await self.sender.setLocalDescription(await self.sender.createOffer())
         remote = sdp.parse(self.sender.localDescription.sdp)
-        tracks = {
-            m.mid: (self.up[m.kind], m.choose([self.codec, "opus"])) for m in remote.media
-        }
+        tracks = {m.mid: (self.up[m.kind], m.choose([self.codec, "opus"])) for m in remote.media}
         answer = await self.publish_peer.negotiate(remote, tracks)
         await self.sender.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
