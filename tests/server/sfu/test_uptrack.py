@@ -1,0 +1,168 @@
+"""One track's reception: order, loss, duplicates, retransmission, and what its receivers get."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any, cast
+
+from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, wrap_rtx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.sfu import rtp
+from server.sfu.downtrack import DownTrack
+from server.sfu.uptrack import UpTrack
+
+SSRC, PAYLOAD_TYPE = 1234, 96
+
+
+class Wire:
+    """Stands where a transport stands, and keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.rtp: list[bytes] = []
+        self.rtcp: list[Any] = []
+
+    def send_rtp(self, packet: bytes) -> None:
+        self.rtp.append(packet)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        self.rtcp += RtcpPacket.parse(packet)
+
+
+def packet(sequence: int, timestamp: int = 0, payload: bytes = b"x", ssrc: int = SSRC) -> bytes:
+    made = RtpPacket(
+        payload_type=PAYLOAD_TYPE, sequence_number=sequence & 0xFFFF, timestamp=timestamp, ssrc=ssrc
+    )
+    made.payload = payload
+    return cast(bytes, made.serialize())
+
+
+def track(wire: Wire, repair_ns: int = 10**9) -> UpTrack:
+    up = UpTrack("cam-1", "a", "camera", "VP8", 90000, repair_ns)
+    up.bind(cast(Any, wire), SSRC, PAYLOAD_TYPE, 1)
+    return up
+
+
+def down(wire: Wire) -> DownTrack:
+    return DownTrack(cast(Any, wire), "cam-1", 99, 96, 90000)
+
+
+@given(st.integers(0, 0xFFFF), st.lists(st.integers(0, 40), min_size=1, max_size=80))
+def test_each_packet_is_taken_once_whatever_the_order(start: int, order: list[int]) -> None:
+    async def run() -> None:
+        up = track(Wire())
+        taken: list[int] = []
+        up.tap = lambda data, now_ns: taken.append(int.from_bytes(data[2:4]))
+        up.receive(packet(start), 0)
+        for step in order:
+            up.receive(packet(start + 1 + step), 0)
+        up.close()
+        assert len(taken) == len(set(taken))
+        assert set(taken) == {start} | {(start + 1 + step) & 0xFFFF for step in order}
+
+    asyncio.run(run())
+
+
+async def test_what_is_missing_is_asked_for_and_repaired_by_retransmission() -> None:
+    wire = Wire()
+    up = track(wire)
+    for sequence in (65533, 65534, 2, 3):
+        up.receive(packet(sequence), time.monotonic_ns())
+    await asyncio.sleep(0.05)
+    nacks = [p for p in wire.rtcp if isinstance(p, RtcpRtpfbPacket)]
+    assert {s for nack in nacks for s in nack.lost} == {65535, 0, 1}
+    for sequence in (65535, 0, 1):
+        original = RtpPacket.parse(packet(sequence, payload=b"again"))
+        wrapped = wrap_rtx(original, payload_type=97, sequence_number=7, ssrc=55)
+        up.receive_retransmission(wrapped.serialize(), 0)
+        assert up.history(sequence) == packet(sequence, payload=b"again")
+    up.close()
+    assert up.packets == 7
+
+
+async def test_what_is_not_repaired_in_time_is_lost_and_a_key_frame_is_wanted() -> None:
+    wire = Wire()
+    up = track(wire, repair_ns=1)
+    up.receive(packet(1), 1)
+    up.receive(packet(3), 1)
+    await asyncio.sleep(0.05)
+    assert up.lost == 1
+    assert any(isinstance(p, RtcpPsfbPacket) for p in wire.rtcp)
+    up.close()
+
+
+async def test_requests_for_key_frames_are_merged() -> None:
+    wire = Wire()
+    up = track(wire)
+    for _ in range(50):
+        up.request_key_frame()
+    assert len(wire.rtcp) == 1
+    up.close()
+
+
+def test_a_foreign_payload_type_is_counted_and_left_out() -> None:
+    up = track(Wire())
+    foreign = bytearray(packet(1))
+    foreign[1] = 100
+    up.receive(bytes(foreign), 0)
+    assert (up.unexpected, up.packets) == (1, 0)
+
+
+def test_a_receiver_sees_one_stream_through_a_reconnection() -> None:
+    out = Wire()
+    up = track(Wire())
+    up.downs.append(down(out))
+    for i in range(3):
+        up.receive(packet(100 + i, 3000 * i), 10**9)
+    up.bind(cast(Any, Wire()), 777, PAYLOAD_TYPE, 1)
+    for i in range(3):
+        up.receive(packet(60000 + i, 5_000_000 + 3000 * i, ssrc=777), 3 * 10**9)
+    sent = [RtpPacket.parse(p) for p in out.rtp]
+    assert [p.sequence_number for p in sent] == [100, 101, 102, 103, 104, 105]
+    assert {p.ssrc for p in sent} == {99}
+    # Two seconds passed between the two: so they do for the receiver.
+    assert sent[3].timestamp - sent[2].timestamp == 180000
+    assert sent[4].timestamp - sent[3].timestamp == 3000
+
+
+def test_a_receiver_gets_again_what_it_asks_for_and_nothing_else() -> None:
+    out = Wire()
+    up = track(Wire())
+    receiver = down(out)
+    up.downs.append(receiver)
+    for i in range(5):
+        up.receive(packet(10 + i, 3000 * i, bytes([i])), 1)
+    out.rtp.clear()
+    receiver.retransmit([11, 13, 9000], up.history)
+    assert [p[-1] for p in out.rtp] == [1, 3]
+
+
+def test_header_extensions_end_here() -> None:
+    out = Wire()
+    up = track(Wire())
+    up.downs.append(down(out))
+    plain = packet(1, 0, b"payload")
+    extended = (
+        bytes([plain[0] | 0x10]) + plain[1:12] + b"\xbe\xde\x00\x01\x10a\x00\x00" + b"payload"
+    )
+    up.receive(extended, 1)
+    assert RtpPacket.parse(out.rtp[0]).payload == b"payload"
+    assert not out.rtp[0][0] & 0x10
+    assert rtp.extension(extended, 1) == b"a"
+
+
+@given(st.binary(min_size=12, max_size=60))
+def test_no_packet_raises(data: bytes) -> None:
+    rtp.payload_start(data)
+    rtp.undo_retransmission(data, 96, 1)
+    for number in range(1, 15):
+        rtp.extension(data, number)
+
+
+def test_requests_survive_the_wrap_of_sequence_numbers() -> None:
+    lost = [65530, 65535, 0, 3, random.Random(1).randrange(100, 200)]
+    parsed = RtcpPacket.parse(rtp.negative_acknowledgement(1, 2, lost))
+    assert [s for p in parsed if isinstance(p, RtcpRtpfbPacket) for s in p.lost] == lost
