@@ -137,6 +137,13 @@ class FailRecording:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The server that held the session is gone; what was recorded is kept, closed and sealed."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class FinishClosing:
     """All that was still on its way is in the recording."""
 
@@ -171,6 +178,7 @@ ServerCommand = (
     | RestoreRecording
     | ReplaceRecorder
     | FailRecording
+    | Interrupt
     | FinishClosing
     | Seal
 )

@@ -307,6 +307,9 @@ class _Judgement:
             case co.FailRecording():
                 code = command.code if ev.is_code(command.code) else "internal"
                 return ev.RecordingFailed(wall=wall, t_us=t_us, code=code)
+            case co.Interrupt():
+                cause = storable(command.cause, MAX_NOTE_CHARS)
+                return ev.SessionInterrupted(wall=wall, t_us=t_us, cause=cause)
             case co.FinishClosing():
                 return ev.SessionClosed(wall=wall, t_us=t_us)
             case co.Seal():

@@ -154,6 +154,14 @@ class SessionClosing(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInterrupted(Event):
+    """The session ended because the platform could not hold it any longer, not by a person."""
+
+    type: ClassVar[str] = "session_interrupted"
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
     """The recording is complete."""
 
@@ -224,6 +232,7 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
         SessionResuming,
         SessionResumed,
         SessionClosing,
+        SessionInterrupted,
         SessionClosed,
         SessionSealed,
         MarkerAdded,

@@ -83,6 +83,7 @@ TRANSITIONS: Mapping[str, Mapping[Phase, Phase]] = {
     "session_resuming": _stay(Phase.PAUSED),
     "session_resumed": {Phase.PAUSED: Phase.LIVE},
     "session_closing": {Phase.LIVE: Phase.CLOSING, Phase.PAUSED: Phase.CLOSING},
+    "session_interrupted": {Phase.LIVE: Phase.CLOSING, Phase.PAUSED: Phase.CLOSING},
     "session_closed": {Phase.CLOSING: Phase.CLOSED},
     "session_sealed": {Phase.CLOSED: Phase.SEALED},
     "marker_added": _stay(Phase.LIVE, Phase.PAUSED),
@@ -120,6 +121,7 @@ RECORDING_TRANSITIONS: Mapping[str, Mapping[RecordingState, RecordingState]] = {
     },
     "session_resumed": {RecordingState.STARTING: RecordingState.RECORDING},
     "session_closing": dict.fromkeys(_ACTIVE, RecordingState.SEALING),
+    "session_interrupted": dict.fromkeys(_ACTIVE, RecordingState.SEALING),
     "session_sealed": {
         RecordingState.SEALING: RecordingState.SEALED,
         RecordingState.FAILED: RecordingState.SEALED,

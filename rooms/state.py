@@ -159,7 +159,7 @@ class RoomState:
             case ev.SessionResumed():
                 self.pause_reason = None
                 self.recording = replace(self.recording, copies=event.copies)
-            case ev.SessionClosing():
+            case ev.SessionClosing() | ev.SessionInterrupted():
                 self.pause_reason = None
             case ev.RecordingFailed():
                 self.recording = replace(self.recording, reason=event.code)

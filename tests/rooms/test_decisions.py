@@ -12,6 +12,7 @@ from rooms.commands import (
     Expire,
     FailRecording,
     FinishClosing,
+    Interrupt,
     Join,
     Leave,
     Mark,
@@ -360,7 +361,13 @@ def test_markers(live):
 
 @pytest.mark.parametrize(
     "command",
-    [ConfirmRecording(1), ReplaceRecorder("killed"), FailRecording("disk_full"), FinishClosing()],
+    [
+        ConfirmRecording(1),
+        ReplaceRecorder("killed"),
+        FailRecording("disk_full"),
+        Interrupt("server"),
+        FinishClosing(),
+    ],
 )
 def test_what_the_server_cannot_say_before_opening(held, command):
     held.fill()

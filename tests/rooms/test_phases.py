@@ -33,6 +33,8 @@ def test_the_changes_of_phase():
         ("paused", "session_resumed", "live"),
         ("live", "session_closing", "closing"),
         ("paused", "session_closing", "closing"),
+        ("live", "session_interrupted", "closing"),
+        ("paused", "session_interrupted", "closing"),
         ("closing", "session_closed", "closed"),
         ("closed", "session_sealed", "sealed"),
     }

@@ -242,8 +242,9 @@ class AnyRoom(RuleBasedStateMachine):
                 co.RestoreRecording(),
                 co.ReplaceRecorder("killed"),
                 co.FailRecording("disk_full"),
+                co.Interrupt("server"),
             ],
-            Phase.PAUSED: [co.Resume("ann"), co.Close("ann", CASE)],
+            Phase.PAUSED: [co.Resume("ann"), co.Close("ann", CASE), co.Interrupt("server")],
         }.get(self.room.phase, [co.Join("ann", "c1")])
 
     @rule(data=st.data(), back=st.booleans())

@@ -10,6 +10,7 @@ from rooms.commands import (
     Disconnect,
     FailRecording,
     FinishClosing,
+    Interrupt,
     Open,
     Pause,
     Publish,
@@ -131,6 +132,17 @@ def test_a_failed_seal_can_be_made_up_for(live):
         "closing failed",
         "closing failed",
         "closed failed",
+        "sealed sealed",
+    ]
+
+
+@pytest.mark.parametrize("steps", [[], [Pause("ann", "rest")], [FailRecording("disk_full")]])
+def test_a_session_that_lost_its_server_is_closed_and_sealed(live, steps):
+    live.do(*steps)
+    live.room = live.replayed()
+    assert states(live, Interrupt("server"), FinishClosing(), Seal("s1", "ab" * 32)) == [
+        "closing sealing",
+        "closed sealing",
         "sealed sealed",
     ]
 
