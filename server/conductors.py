@@ -107,5 +107,6 @@ def _seal_job(config: Config) -> wire.SealJob:
         "chain_path": seal.chain,
         "tsa_cert_path": seal.tsa_cert,
         "tsa_key_path": seal.tsa_key,
+        "tsa_roots_path": seal.tsa_roots,
     }
     return replace(own, **{name: str(path) for name, path in named.items() if path is not None})

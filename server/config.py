@@ -112,6 +112,7 @@ class SealSection(Section):
     tsa_cert: Path | None = None
     tsa_key: Path | None = None
     tsa_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    tsa_roots: Path | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -1,0 +1,97 @@
+"""The application: its parts made in order at the start and let go in reverse at the end.
+
+Nothing touches the disk before start-up. The port is opened by :mod:`server.serving`; ``tingxun
+serve``, the demo and the tests all use the two of them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from rooms.errors import ArchiveDirUnwritable
+from server import api, pages, signalling
+from server.account_records import AccountRecords
+from server.accounts import Accounts
+from server.conductors import Conductors
+from server.config import Config
+from server.database import Database
+from server.edge import AddressPace, add_security_headers, gate, problems
+from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, PAGES, RECORDS, VERIFICATION
+from server.records import Records
+from server.verification import Verification
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(config: Config) -> web.Application:
+    """The server's application; once started, its parts are under :mod:`server.keys`."""
+    pace = AddressPace(config.server.burst, config.server.rate_per_s)
+    app = web.Application(
+        middlewares=[problems, gate, pace.middleware()],
+        client_max_size=config.server.max_body_bytes,
+    )
+    app[CONFIG] = config
+    app[PAGES] = pages.Pages()
+    app.on_response_prepare.append(add_security_headers)
+    app.cleanup_ctx.append(_parts)
+    app.on_shutdown.append(_end_sessions)
+    api.add_routes(app)
+    pages.add_routes(app)
+    signalling.add_routes(app)
+    return app
+
+
+async def _parts(app: web.Application) -> AsyncIterator[None]:
+    """Make the parts that own something; let them go when the server ends."""
+    config = app[CONFIG]
+    async with contextlib.AsyncExitStack() as owned:
+        await asyncio.to_thread(_check_archive_dir, config.archive_dir)
+        database = await Database.open(config.database_path)
+        owned.push_async_callback(database.close)
+        app[RECORDS] = Records(database)
+        app[ACCOUNTS] = Accounts(config, AccountRecords(database))
+        owned.callback(app[ACCOUNTS].close)
+        app[VERIFICATION] = Verification(config.data_dir)
+        app[CONDUCTORS] = Conductors(config, app[RECORDS])
+        # What a server that died left unfinished is sealed while this one already serves.
+        recovery = asyncio.create_task(_recover(app))
+        owned.push_async_callback(_ended, recovery)
+        yield
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _recover(app: web.Application) -> None:
+    try:
+        taken = await app[CONDUCTORS].recover()
+    except Exception:
+        logger.exception("looking for unfinished recordings")
+        return
+    if taken:
+        logger.warning("unfinished recordings taken up: %s", ", ".join(taken))
+
+
+async def _end_sessions(app: web.Application) -> None:
+    await app[CONDUCTORS].shutdown()
+
+
+def _check_archive_dir(folder: Path) -> None:
+    """Find out before a session is opened, not while it runs, that nothing can be recorded."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ArchiveDirUnwritable(f"{folder}: {error.strerror}") from error
