@@ -145,7 +145,7 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class FinishClosing:
-    """All that was still on its way is in the recording."""
+    """All that was still on its way is in the recording; said again, it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)

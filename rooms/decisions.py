@@ -26,7 +26,7 @@ from rooms.errors import (
 )
 from rooms.media import Track, next_track_id, parse_codec, parse_source
 from rooms.moment import Moment
-from rooms.phases import PauseReason, Phase, Presence, RecordingState, is_possible
+from rooms.phases import PauseReason, Phase, Presence, is_possible
 from rooms.roles import MATRIX, SOURCES, Permission, Role
 from rooms.session import Assignment
 from rooms.state import RoomState, Seat
@@ -283,6 +283,9 @@ class _Judgement:
         if isinstance(event, ev.RecordingStalled | ev.RecordingRestored):
             # Watchdogs may be a moment late; what no longer matters is no error.
             return [event] if self._possible(type(event)) else []
+        if isinstance(event, ev.SessionClosed) and self.state.phase is Phase.CLOSED:
+            # Said again by a server that was restarted between closing and sealing.
+            return []
         self._require(type(event))
         if isinstance(event, ev.RecordingFailed) and event.code == self.state.recording.reason:
             return []
@@ -344,5 +347,5 @@ class _Judgement:
 
     def _require(self, event_type: type[ev.Event]) -> None:
         if not self._possible(event_type):
-            state: RecordingState = self.state.recording.state
-            raise IllegalPhase(f"the session is {self.state.phase}, the recording is {state}")
+            lamp = self.state.recording.state
+            raise IllegalPhase(f"the session is {self.state.phase}, the recording is {lamp}")
