@@ -144,6 +144,22 @@ class Terminal(Signalling):
             sdp = peer.localDescription.sdp
             await self.send({"type": "answer", "peer": offer["peer"], "sdp": sdp})
 
+    @property
+    def arriving(self) -> set[str]:
+        """Ids of the remote tracks of which something was decoded."""
+        return {track_id for track_id, received in self.received.items() if received.frames}
+
+    async def wait_for_media(self, tracks: int, *, timeout_s: float) -> None:
+        """Wait until so many remote tracks arrive. Raises MediaUnreachable."""
+        try:
+            await self.wait_for(
+                "media", lambda _: len(self.arriving) >= tracks, timeout_s=timeout_s
+            )
+        except ServerUnreachable as error:
+            raise MediaUnreachable(
+                f"{error.message}: {', '.join(sorted(self.arriving)) or 'nothing'} arrived"
+            ) from error
+
     async def _take_track(self, mid: str, track: MediaStreamTrack) -> None:
         """Read a remote track to its end, and count; it would fill memory if nobody read it."""
         with contextlib.suppress(MediaStreamError):
@@ -151,6 +167,8 @@ class Terminal(Signalling):
                 frame = await track.recv()
                 if (received := self.received.get(self._track_ids.get(mid, ""))) is not None:
                     received.count(frame)
+                    if received.frames == 1:
+                        self._changed.set()
 
     async def leave(self) -> None:
         """Say goodbye and close everything that was opened. Can be called more than once."""
