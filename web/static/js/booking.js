@@ -3,7 +3,7 @@
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
 import { clock, day, readMoment } from "./format.js";
 import { codeOf, request } from "./http.js";
-import { t } from "./texts.js";
+import { placeName, t } from "./texts.js";
 import { problemNotice } from "./ui/notices.js";
 
 /** @import { Account, Role, SiteRoom } from "./types.js" */
@@ -161,7 +161,10 @@ export class BookingForm {
   /** @param {"interrogation"|"detention"} kind */
   roomOptions(kind) {
     return this.options.rooms.filter((room) => room.kind === kind)
-      .map(({ id, name }) => ({ value: id, text: name }));
+      .map((room) => ({
+        value: room.id,
+        text: `${placeName(room.site_id, room.site_name)} ${placeName(room.id, room.name)}`,
+      }));
   }
 
   view() {

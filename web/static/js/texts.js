@@ -37,6 +37,15 @@ export function errorText(code) {
 }
 
 /**
+ * The name of a site or room: those of a new installation have texts, others only a name.
+ * @param {string|null} id
+ * @param {string|null} name
+ */
+export function placeName(id, name) {
+  return texts[`place.${id}`] ?? name ?? "";
+}
+
+/**
  * @param {Language} wanted
  * @returns {Promise<void>}
  */
@@ -61,11 +70,15 @@ function retranslate() {
  * @param {Language} wanted
  */
 export async function switchLanguage(wanted) {
-  await load(wanted);
+  await Promise.all([load(wanted), remember(wanted)]);
   document.documentElement.lang = wanted === "zh" ? "zh-CN" : "en";
   document.documentElement.dataset.language = wanted;
   retranslate();
   languageChanges.dispatchEvent(new Event("change"));
+}
+
+/** @param {Language} wanted */
+async function remember(wanted) {
   await fetch("/api/language", {
     method: "POST",
     headers: { "content-type": "application/json", "x-requested-with": "tingxun" },

@@ -2,7 +2,7 @@
  * Shapes of what the server says: the signalling protocol (docs/PROTOCOL.md), the HTTP interface and
  * the description of an archive. Types only; nothing runs here.
  *
- * @typedef {"scheduled"|"waiting"|"live"|"paused"|"suspended"|"closing"|"closed"|"sealed"} Phase
+ * @typedef {"scheduled"|"waiting"|"live"|"paused"|"closing"|"closed"|"sealed"} Phase
  * @typedef {"questioner"|"second_officer"|"clerk"|"subject"|"interpreter"|"observer"} Role
  * @typedef {"camera"|"wide_camera"|"microphone"|"evidence_display"|"document_camera"} Source
  * @typedef {"off"|"starting"|"recording"|"stalled"|"paused"|"sealing"|"sealed"|"failed"} RecordingState
@@ -51,7 +51,7 @@
  * @property {Session} session
  * @property {RoomState} state
  * @property {string[]} permissions
- * @property {string} server_wall
+ * @property {number} server_wall_ms
  * @property {RTCIceServer[]} ice_servers
  * @property {string[]} codecs in order of preference: "H264", "VP8"
  * @property {number} video_max_kbps
@@ -79,6 +79,7 @@
  * @property {string} id
  * @property {string} name
  * @property {string} site_id
+ * @property {string} site_name
  * @property {"interrogation"|"detention"} kind
  * @property {{slot: string, name: string}[]} devices
  *
@@ -94,8 +95,8 @@
  * @property {string} title
  * @property {string} starts_at
  * @property {Phase} phase
- * @property {SiteRoom|null} room
- * @property {SiteRoom|null} detention_site
+ * @property {SiteRoom} room
+ * @property {SiteRoom} detention_site
  * @property {Assignment[]} assignments
  * @property {Role|null} my_role
  * @property {string|null} archive_id

@@ -7,7 +7,7 @@ import { html, nothing, render } from "/vendor/lit-html/lit-html.js";
 import { BookingForm } from "../booking.js";
 import { clock, day } from "../format.js";
 import { codeOf, request } from "../http.js";
-import { languageChanges, t } from "../texts.js";
+import { languageChanges, placeName, t } from "../texts.js";
 import { startHeader } from "../ui/header.js";
 import { problemNotice } from "../ui/notices.js";
 
@@ -52,7 +52,7 @@ function openBooking() {
 
 /** @param {ListedSession} session */
 function phaseTag(session) {
-  const tone = { live: "recording", paused: "attention", suspended: "attention", sealed: "verified" };
+  const tone = { live: "recording", paused: "attention", sealed: "verified" };
   return html`<span class="tag ${tone[/** @type {keyof typeof tone} */ (session.phase)] ?? ""}">
     ${t(`phase.${session.phase}`)}</span>`;
 }
@@ -69,6 +69,11 @@ function entry(session) {
     aria-label=${t("lobby.enter_case", { case: session.case_number })}>${t("lobby.enter")}</a>`;
 }
 
+/** @param {SiteRoom} room */
+function inPlace(room) {
+  return `${placeName(room.site_id, room.site_name)} ${placeName(room.id, room.name)}`;
+}
+
 /** @param {ListedSession} session */
 function sessionItem(session) {
   const starts = new Date(session.starts_at);
@@ -82,8 +87,7 @@ function sessionItem(session) {
       <div class="what">
         <h3><span class="figures">${session.case_number}</span> ${session.title}</h3>
         <p>${t(`kind.${session.kind}`)} ${phaseTag(session)}</p>
-        <p class="small soft">${session.room?.name ?? t("lobby.no_room")} —
-          ${session.detention_site?.name ?? t("lobby.no_room")}</p>
+        <p class="small soft">${inPlace(session.room)} — ${inPlace(session.detention_site)}</p>
         <ul class="people small">
           ${session.assignments.map((person) => html`<li>
             <span class="soft">${t(`role.${person.role}`)}</span> ${person.name}</li>`)}
@@ -107,11 +111,11 @@ function sessionList() {
 /** @param {SiteRoom} room */
 function roomItem(room) {
   return html`
-    <details class="site-room" ?open=${room.site_id === me.siteId}>
-      <summary>${room.name}</summary>
+    <details class="site-room">
+      <summary>${placeName(room.id, room.name)}</summary>
       <dl class="small">
         ${room.devices.map((device) => html`<dt class="soft">${t(`slot.${device.slot}`)}</dt>
-          <dd>${device.name}</dd>`)}
+          <dd>${device.name || t("lobby.no_device")}</dd>`)}
       </dl>
     </details>`;
 }

@@ -1,0 +1,166 @@
+/** The page of one session: before joining, in the room, and after it. */
+
+import { html, nothing, render } from "/vendor/lit-html/lit-html.js";
+import { codeOf, request } from "../http.js";
+import { Call } from "../room/call.js";
+import { Controls } from "../room/controls.js";
+import { Health } from "../room/health.js";
+import { kiosk, kioskControls } from "../room/kiosk.js";
+import { alarm } from "../room/lamp.js";
+import { MediaElements } from "../room/media_elements.js";
+import { PreJoin } from "../room/prejoin.js";
+import { stage } from "../room/stage.js";
+import { evidenceTrack } from "../room/tile.js";
+import { top } from "../room/top.js";
+import { errorText, languageChanges, t } from "../texts.js";
+import { problemNotice } from "../ui/notices.js";
+
+/** @import { ListedSession, Phase, Recording, Source } from "../types.js" */
+
+/** How often the lamp looks whether the news of the recording has become old. */
+const LAMP_CHECK_MS = 1_000;
+
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const content = /** @type {HTMLElement} */ (document.getElementById("content"));
+const sessionId = main.dataset.sessionId ?? "";
+const mayReplay = main.dataset.role !== "terminal";
+
+/** @type {ListedSession|null} */
+let session = null;
+/** @type {string|null} why the page cannot be shown */
+let problem = null;
+/** @type {PreJoin|null} */
+let preJoin = null;
+/** @type {Call|null} */
+let call = null;
+/** @type {Controls|null} */
+let controls = null;
+/** @type {Health|null} */
+let health = null;
+/** @type {{code: string|null}|null} how the person's part in the session ended */
+let ended = null;
+let evidenceLarge = false;
+
+const elements = new MediaElements(() => draw());
+
+async function start() {
+  ended = null;
+  try {
+    session = await request(`/api/sessions/${sessionId}`);
+  } catch (cause) {
+    problem = codeOf(cause);
+    if (problem === "not_signed_in") location.assign(`/sign-in?to=${location.pathname}`);
+    draw();
+    return;
+  }
+  if (!session) return;
+  preJoin = new PreJoin(session, elements, { changed: draw, join });
+  draw();
+  await preJoin.start();
+}
+
+/** @param {Partial<Record<Source, MediaStreamTrack>>} tracks */
+function join(tracks) {
+  preJoin = null;
+  call = new Call(sessionId, tracks, {
+    changed: draw,
+    happened: (event) => {
+      if (event.type === "session_sealed" && controls && mayReplay) {
+        controls.replayAddress = `/replay/${event.archive_id}`;
+      }
+    },
+    ended: (code) => {
+      ended = { code };
+      health?.stop();
+      elements.hear([]);
+      elements.keepOnly(new Set());
+      call = controls = health = null;
+      draw();
+    },
+  });
+  controls = new Controls(call, draw);
+  health = new Health(() => call?.subscriber ?? null, draw);
+  draw();
+}
+
+/** What there is to say about the connection; null when all is well. */
+function connectionWords() {
+  if (!call) return null;
+  if (call.link === "lost") return t("connection.lost");
+  if (call.link === "connecting") return t("connection.connecting");
+  if (call.mediaProblem) return errorText(call.mediaProblem);
+  const state = call.publisher?.connection?.connectionState;
+  if (state === "failed" || state === "disconnected") return t("connection.media_lost");
+  if (state === "new" || state === "connecting") return t("connection.media_connecting");
+  return t("connection.good");
+}
+
+function playSounds() {
+  if (!call?.subscriber) return;
+  const tracks = [...call.subscriber.tracks.values()];
+  elements.hear(tracks.filter(({ source }) => source === "microphone")
+    .map(({ track_id, media }) => ({ key: track_id, track: media })));
+}
+
+function inRoom() {
+  if (!call || !controls || !health || !session) return nothing;
+  const scene = { call, elements, health };
+  const isKiosk = call.me?.role === "subject";
+  return html`
+    ${top(session, { recording: call.recording, room: call.room, connection: connectionWords(),
+      leave: isKiosk ? null : () => call?.leave() })}
+    ${alarm(call.recording, call.room?.phase)}
+    ${elements.blocked ? html`<button type="button" class="button primary unblock"
+      @click=${() => elements.unblock()} data-testid="unblock">${t("room.unblock")}</button>` : nothing}
+    ${isKiosk ? kiosk(scene) : stage(scene, {
+      evidenceLarge,
+      toggleEvidence: () => { evidenceLarge = !evidenceLarge; draw(); },
+      stopShowing: () => call?.stopShowing(),
+    })}
+    ${isKiosk ? kioskControls(scene) : controls.view()}`;
+}
+
+/**
+ * The lamp of somebody who has not joined: what the phase alone tells, otherwise that it is unknown.
+ * @param {Phase} phase
+ * @returns {Recording|null}
+ */
+function recordingFromOutside(phase) {
+  const state = /** @type {const} */ ({ scheduled: "off", waiting: "off", sealed: "sealed" });
+  const known = state[/** @type {keyof typeof state} */ (phase)];
+  return known && !ended ? { state: known, recorded_ms: 0, copies: 0 } : null;
+}
+
+function outside() {
+  if (!session) return problem ? html`<div class="end">${problemNotice(problem)}
+    <a class="button" href="/">${t("problem.back")}</a></div>` : html`<div class="end">
+    <p role="status">${t("step.connecting")}</p></div>`;
+  return html`
+    ${top(session, { recording: recordingFromOutside(session.phase), room: null, connection: null, leave: null })}
+    ${ended ? html`<div class="end" data-testid="ended">
+        <h2>${t("ended.title")}</h2>
+        <p role="alert">${ended.code ? errorText(ended.code) : t("ended.left")}</p>
+        <p class="row"><button type="button" class="button primary" @click=${start}>${t("ended.again")}</button>
+          <a class="button" href="/">${t("problem.back")}</a></p>
+      </div>` : preJoin?.view() ?? nothing}`;
+}
+
+let drawing = false;
+
+/** Draws once, after everything that changed at the same time. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  queueMicrotask(() => {
+    drawing = false;
+    playSounds();
+    if (call && !evidenceTrack(call)) evidenceLarge = false;
+    content.setAttribute("aria-busy", String(!session && !problem));
+    render(call ? inRoom() : outside(), content);
+  });
+}
+
+languageChanges.addEventListener("change", draw);
+setInterval(() => { if (call) draw(); }, LAMP_CHECK_MS);
+draw();
+start();

@@ -1,0 +1,203 @@
+/**
+ * What this participant sends: one RTCPeerConnection, offered by us. A source that is added later is
+ * negotiated on the same connection under the same peer name; a changed device only replaces the
+ * track. When the connection fails, a new one with a new peer name carries the same sources.
+ */
+
+import { inOrder } from "./codecs.js";
+
+/** @import { Published, Source, Welcome } from "./types.js" */
+/** @import { Signalling } from "./signalling.js" */
+
+/**
+ * @typedef {object} Sending
+ * @property {MediaStreamTrack|null} track null while the source is not sent
+ * @property {RTCRtpTransceiver|null} transceiver of the present connection
+ * @property {string|null} trackId as the server named it
+ */
+
+const PATIENCE_MS = 5_000;
+const RESTART_MIN_MS = 2_000;
+
+export class Publisher {
+  /** @type {RTCPeerConnection|null} */
+  connection = null;
+  /** @type {Map<Source, Sending>} */
+  sources = new Map();
+  #peer = "";
+  #count = 0;
+  #queue = Promise.resolve();
+  /** @type {RTCIceCandidate[]|null} candidates that wait until the server knows the connection */
+  #early = null;
+  /** @type {any} */
+  #patience = null;
+  #lastStart = 0;
+  /** Camera and microphone belong to one stream, so that receivers keep them in step. */
+  #together = new MediaStream();
+
+  /**
+   * @param {Signalling} signalling
+   * @param {Pick<Welcome, "ice_servers"|"codecs"|"video_max_kbps">} terms
+   * @param {{changed: () => void, failed: (cause: unknown) => void}} listener
+   */
+  constructor(signalling, terms, listener) {
+    this.signalling = signalling;
+    this.terms = terms;
+    this.listener = listener;
+  }
+
+  /** The track id of a source, once the server has named it. @param {Source} source */
+  trackId(source) {
+    return this.sources.get(source)?.trackId ?? null;
+  }
+
+  /** Whether the connection can be kept as it is: negotiated to the end and not failed. */
+  get sound() {
+    const { connection } = this;
+    return connection !== null && connection.signalingState === "stable"
+      && ["connected", "disconnected"].includes(connection.connectionState);
+  }
+
+  /**
+   * Sends these sources from now on. Negotiates only when a source is new to the connection.
+   * @param {Partial<Record<Source, MediaStreamTrack>>} tracks
+   */
+  send(tracks) {
+    return this.#inTurn(async () => {
+      let isNew = false;
+      for (const [name, track] of Object.entries(tracks)) {
+        const source = /** @type {Source} */ (name);
+        const known = this.sources.get(source);
+        isNew ||= !known?.track;
+        this.sources.set(source, {
+          track, transceiver: known?.transceiver ?? null, trackId: known?.trackId ?? null,
+        });
+        await known?.transceiver?.sender.replaceTrack(track);
+      }
+      if (!this.connection) this.#connect();
+      else if (isNew) this.#addTransceivers();
+      if (isNew) await this.#negotiate();
+    });
+  }
+
+  /**
+   * Takes a source back; its place on the connection is kept for the next time.
+   * @param {Source} source
+   */
+  withdraw(source) {
+    return this.#inTurn(async () => {
+      const sending = this.sources.get(source);
+      if (!sending?.track) return;
+      sending.track = null;
+      await sending.transceiver?.sender.replaceTrack(null);
+      if (sending.trackId) {
+        await this.signalling.request({ type: "unpublish", track_id: sending.trackId });
+      }
+      sending.trackId = null;
+    });
+  }
+
+  /** Builds the connection anew under a new peer name, for the same sources. */
+  restart() {
+    return this.#inTurn(async () => {
+      const wait = this.#lastStart + RESTART_MIN_MS - Date.now();
+      if (wait > 0) await new Promise((resolve) => { setTimeout(resolve, wait); });
+      this.#connect();
+      await this.#negotiate();
+    });
+  }
+
+  close() {
+    clearTimeout(this.#patience);
+    this.connection?.close();
+    this.connection = null;
+  }
+
+  /**
+   * One negotiation after the other; a failure is reported and does not stop the next.
+   * @param {() => Promise<void>} step
+   */
+  #inTurn(step) {
+    this.#queue = this.#queue.then(step).catch((cause) => this.listener.failed(cause));
+    return this.#queue;
+  }
+
+  #connect() {
+    this.close();
+    this.#lastStart = Date.now();
+    this.#peer = `p${++this.#count}`;
+    this.#early = [];
+    const connection = new RTCPeerConnection({
+      iceServers: this.terms.ice_servers, bundlePolicy: "max-bundle",
+    });
+    this.connection = connection;
+    for (const sending of this.sources.values()) sending.transceiver = null;
+    this.#addTransceivers();
+    connection.onicecandidate = ({ candidate }) => {
+      if (!candidate) return;
+      if (this.#early) this.#early.push(candidate);
+      else this.#trickle(candidate);
+    };
+    connection.onconnectionstatechange = () => this.#stateChanged(connection);
+  }
+
+  #addTransceivers() {
+    for (const [source, sending] of this.sources) {
+      if (!sending.track || sending.transceiver || !this.connection) continue;
+      const video = sending.track.kind === "video";
+      const shown = source === "evidence_display" || source === "document_camera";
+      if (shown) sending.track.contentHint = "detail";
+      sending.transceiver = this.connection.addTransceiver(sending.track, {
+        direction: "sendonly",
+        streams: [shown ? new MediaStream() : this.#together],
+        sendEncodings: video ? [{ maxBitrate: this.terms.video_max_kbps * 1000 }] : [{}],
+      });
+      if (video) {
+        const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+        sending.transceiver.setCodecPreferences(inOrder(codecs, this.terms.codecs));
+      }
+    }
+  }
+
+  async #negotiate() {
+    const connection = this.connection;
+    if (!connection || !this.signalling.open) return;
+    await connection.setLocalDescription(await connection.createOffer());
+    const sent = [...this.sources].filter(([, sending]) => sending.track && sending.transceiver);
+    const reply = this.signalling.request({
+      type: "publish",
+      peer: this.#peer,
+      sdp: connection.localDescription?.sdp,
+      tracks: sent.map(([source, { transceiver }]) => ({ mid: transceiver?.mid, source })),
+    });
+    for (const candidate of this.#early ?? []) this.#trickle(candidate);
+    this.#early = null;
+    /** @type {Published} */
+    const published = await reply;
+    await connection.setRemoteDescription({ type: "answer", sdp: published.sdp });
+    for (const [, sending] of sent) {
+      const named = published.tracks.find(({ mid }) => mid === sending.transceiver?.mid);
+      sending.trackId = named?.track_id ?? null;
+    }
+    this.listener.changed();
+  }
+
+  /** @param {RTCIceCandidate} candidate */
+  #trickle(candidate) {
+    this.signalling.send({
+      type: "candidate", peer: this.#peer, candidate: candidate.candidate, mid: candidate.sdpMid,
+    });
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #stateChanged(connection) {
+    if (connection !== this.connection) return;
+    clearTimeout(this.#patience);
+    if (connection.connectionState === "failed") {
+      this.restart();
+    } else if (connection.connectionState === "disconnected") {
+      this.#patience = setTimeout(() => this.restart(), PATIENCE_MS);
+    }
+    this.listener.changed();
+  }
+}
