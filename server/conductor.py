@@ -241,9 +241,9 @@ class Conductor:
                 await self._decide(commands.FailRecording("recorder_lost"))
             self._recording.set_aside()
             return False
+        await self._recording.take_up()
         if self.room.phase in (Phase.LIVE, Phase.PAUSED):
             await self._decide(commands.Interrupt("server"))
-        await self._recording.take_up()
         self._recording.close(None)
         return True
 
@@ -252,22 +252,16 @@ class Conductor:
     async def _join(self, participant_id: str, connection: Connection, resume: str | None) -> None:
         member = self._members.get(participant_id)
         kept = member is not None and resume is not None and member.resume == resume
+        await self._decide(commands.Join(participant_id, connection.id))
         if member is None:
-            member = Member(participant_id)
-        previous = member.connection
-        self._members[participant_id] = member
+            member = self._members[participant_id] = Member(participant_id)
+        if not kept:
+            await member.drop_peers()
+        if member.connection is not None:
+            member.connection.end(Replaced("the session was opened in another window"))
         member.attach(connection)
-        try:
-            if previous is not None and previous.id != connection.id:
-                previous.end(Replaced("the session was opened in another window"))
-            if not kept:
-                await member.drop_peers()
-            await self._decide(commands.Join(participant_id, connection.id))
-        except TingxunError:
-            if previous is None:
-                self._members.pop(participant_id, None)
-            raise
-        connection.send(self._welcome(member))
+        # Nothing may reach a client before its welcome: only now is the connection the member's.
+        member.send(self._welcome(member))
         await self._forwarding.subscribe(member)
         if kept and member.offer is not None:
             member.send(member.offer)
@@ -378,7 +372,7 @@ class Conductor:
         self.room.set_recorded(self._recording.recorded_ms(self._live))
         if self._confirming:
             self._check_confirmation()
-        elif self.room.recording.state is RecordingState.STALLED:
+        elif self.room.recording.state in (RecordingState.STALLED, RecordingState.FAILED):
             self._decide_soon(commands.RestoreRecording())
 
     def _check_confirmation(self) -> None:

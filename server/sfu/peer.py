@@ -239,9 +239,9 @@ class SubscribePeer:
     async def want(self, tracks: list[UpTrack]) -> None:
         """Receive exactly ``tracks`` from now on. What is no longer wanted stops at once."""
         self._wanted = list(tracks)
-        for mid, (up, down) in list(self._pairs.items()):
-            if up not in self._wanted:
-                self._detach(mid, up, down)
+        rested = [mid for mid, (up, _) in self._pairs.items() if up not in self._wanted]
+        for mid in rested:
+            self._detach(mid)
         if self._local is None:
             candidates = await self._transport.gather()
             self._local = sdp.LocalTransport(
@@ -249,7 +249,9 @@ class SubscribePeer:
                 tuple(self._transport.fingerprints),
                 tuple(candidates),
             )
-        self._changed = True
+        present = {up for up, _ in self._pairs.values()}
+        if rested or present != set(self._wanted):
+            self._changed = True
         self._offer_if_stable()
 
     def answered(self, text: str) -> None:
@@ -277,16 +279,16 @@ class SubscribePeer:
 
     async def close(self) -> None:
         """End the connection; nothing is sent from now on."""
-        for mid, (up, down) in list(self._pairs.items()):
-            self._detach(mid, up, down)
+        for mid in list(self._pairs):
+            self._detach(mid)
         if self._reports is not None:
             self._reports.cancel()
         await self._transport.close()
 
-    def _detach(self, mid: str, up: UpTrack, down: DownTrack) -> None:
+    def _detach(self, mid: str) -> None:
+        up, down = self._pairs.pop(mid)
         if down in up.downs:
             up.downs.remove(down)
-        del self._pairs[mid]
         for number, section in enumerate(self._sections):
             if section.mid == mid:
                 self._sections[number] = sdp.SendingMedia(mid, section.codec, None, "", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.sdp import SessionDescription
@@ -129,10 +131,8 @@ def test_no_damage_raises_anything_else(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(lines) - 1))
         lines[at] = data.draw(st.sampled_from(["", lines[at][:-3], lines[at] + "9", "a=", "m=x"]))
-    try:
+    with contextlib.suppress(SdpInvalid):
         sdp.parse("\r\n".join(lines))
-    except SdpInvalid:
-        pass
 
 
 async def test_aiortc_offers_are_understood() -> None:

@@ -1,4 +1,4 @@
-"""The tap: numbered, kept until acknowledged, sent again to the next recorder, full without silence."""
+"""The tap: numbered, kept until acknowledged, sent to the next recorder, never silently full."""
 
 from __future__ import annotations
 

@@ -1,0 +1,197 @@
+"""A running installation and a real Chromium: what the tests of whole sessions share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from aiohttp import web
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from rooms.moment import whole_ms
+from rooms.roles import Role
+from rooms.session import Assignment, Session, SessionKind
+from server.account_records import Account
+from server.app import create_app
+from server.serving import listen
+from server.config import Config
+from server.keys import ACCOUNTS, CONDUCTORS, RECORDS
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGS = [
+    "--allow-loopback-in-peer-connection",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--auto-select-desktop-capture-source=Entire screen",
+    "--autoplay-policy=no-user-gesture-required",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CASE_NUMBER = "2026-0412"
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the server runs on."""
+    return uvloop.EventLoopPolicy()
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who can be at the installation, with a token to be it."""
+
+    account: Account
+    token: str
+
+
+class Installation:
+    """A server on a free port, with an officer, a detention terminal and a booked interrogation."""
+
+    def __init__(self, app: web.Application, url: str, config: Config) -> None:
+        self.app = app
+        self.url = url
+        self.config = config
+        self.archive_dir = config.archive_dir
+        self.people: dict[str, Person] = {}
+        self.session_id = ""
+
+    async def furnish(self) -> None:
+        """Make the people and the booking."""
+        places = await self.app[RECORDS].places()
+        room = next(place for place in places if place.kind == "interrogation")
+        detention = next(place for place in places if place.kind == "detention")
+        await self._add("officer", "李警官 Officer Li", "officer", None)
+        await self._add("detention", "看守所终端 Detention terminal", "terminal", detention.site_id)
+        await self._add("stranger", "王某 Stranger", "officer", None)
+        await self._add("reviewer", "审核员 Reviewer", "reviewer", None)
+        now = whole_ms(datetime.now(UTC))
+        officer, terminal = self.people["officer"].account, self.people["detention"].account
+        session = Session(
+            id="s-browser-1",
+            case_number=CASE_NUMBER,
+            kind=SessionKind.INTERROGATION,
+            title="讯问 Interrogation",
+            starts_at=now,
+            room_id=room.id,
+            site_ids=(room.site_id, detention.site_id),
+            assignments=(
+                Assignment(
+                    officer.id, officer.display_name, Role.QUESTIONER, room.site_id, room.site_name
+                ),
+                Assignment(
+                    terminal.id,
+                    terminal.display_name,
+                    Role.SUBJECT,
+                    detention.site_id,
+                    detention.site_name,
+                ),
+            ),
+        )
+        await self.app[RECORDS].book(session, now + timedelta(hours=1), detention.id, officer.id)
+        self.session_id = session.id
+
+    async def _add(self, name: str, display: str, role: Any, site_id: str | None) -> None:
+        account, _ = await self.app[ACCOUNTS].add(name, display, role, site_id)
+        sign_in = await self.app[ACCOUNTS].issue_token(account)
+        self.people[name] = Person(account, sign_in.token)
+
+    def recorder_pid(self) -> int | None:
+        """The process id of the session's recorder."""
+        pid = self.app[CONDUCTORS].running()[self.session_id]["recorder_pid"]
+        assert pid is None or isinstance(pid, int)
+        return pid
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    """Settings of the installation that a test module may change."""
+    return {}
+
+
+@pytest.fixture
+async def installation(tmp_path: Path, overrides: dict[str, Any]) -> AsyncIterator[Installation]:
+    """A fresh installation for one test."""
+    config = Config.load(
+        None,
+        {
+            "data_dir": tmp_path / "data",
+            "server.port": 0,
+            "accounts.argon2_time_cost": 1,
+            "accounts.argon2_memory_kib": 64,
+            **overrides,
+        },
+    )
+    app = create_app(config)
+    runner, url = await listen(app)
+    try:
+        installation = Installation(app, url, config)
+        await installation.furnish()
+        yield installation
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A headless Chromium with a fake camera and microphone."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=CHROMIUM_ARGS, headless=True
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Window:
+    """One person's page, with everything that went wrong in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on(
+            "console",
+            lambda line: self.problems.append(line.text) if line.type == "error" else None,
+        )
+
+
+@pytest.fixture
+def window(browser: Browser, installation: Installation) -> Any:
+    """Opens pages as somebody: ``await window("officer", "/")``."""
+
+    async def open_window(
+        who: str, path: str, *, language: str = "en", width: int = 1280, height: int = 720
+    ) -> Window:
+        context: BrowserContext = await browser.new_context(
+            viewport={"width": width, "height": height}
+        )
+        context.set_default_timeout(20_000)
+        await context.add_cookies(
+            [
+                {
+                    "name": "tingxun",
+                    "value": installation.people[who].token,
+                    "url": installation.url,
+                },
+                {"name": "language", "value": language, "url": installation.url},
+            ]
+        )
+        page = await context.new_page()
+        opened = Window(page)
+        await page.goto(installation.url + path)
+        return opened
+
+    return open_window
