@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rooms.errors import NameTaken
@@ -77,11 +77,6 @@ class AccountRecords:
             await self._run(lambda connection: connection.execute(statement).close())
         except IntegrityError as error:
             raise NameTaken(f"name: {account.name} is taken") from error
-
-    async def count(self) -> int:
-        """How many accounts there are."""
-        query = select(func.count()).select_from(schema.accounts)
-        return await self._run(lambda connection: connection.scalar(query) or 0)
 
     async def all(self) -> list[Account]:
         """Every account, by name."""

@@ -69,11 +69,11 @@ class Accounts:
     # --- accounts --------------------------------------------------------------------------
 
     async def ensure_admin(self) -> str | None:
-        """Make the first administrator where there is no account yet; return the password.
+        """Make an administrator where there is none yet; return the one-time password.
 
-        It is told once, here, and has to be changed at the first sign-in.
+        It is told once, here. None when there is an administrator already.
         """
-        if await self._records.count():
+        if any(account.role == "admin" for account in await self._records.all()):
             return None
         _, password = await self.add(ADMIN, "管理员 Administrator", "admin")
         return password
@@ -135,7 +135,7 @@ class Accounts:
         same, or the name.
         """
         minimum = self._config.password_min_length
-        if not minimum <= len(new) <= MAX_PASSWORD_CHARS:
+        if not minimum <= len(new) <= MAX_PASSWORD_CHARS or not is_text(new, MAX_PASSWORD_CHARS):
             raise FieldInvalid(f"new: {minimum} to {MAX_PASSWORD_CHARS} characters")
         if new == old or sign_in_name(new) == account.name:
             raise FieldInvalid("new: neither the old password nor the name")
