@@ -260,7 +260,7 @@ class _Demo:
         """Verify and measure what is on disk, from the files alone."""
         root = self._config.archive_dir / session_id
         self.narrator.say(f"verifying {root}")
-        trust = verify.Trust.load(self._config.certificates_dir)
+        trust = verify.Trust.of_installation(self._config.certificates_dir)
         report = await asyncio.to_thread(verify.verify, root, trust)
         described = await asyncio.to_thread(replay.describe, root)
         offset = await asyncio.to_thread(measure_described, root, described)

@@ -72,29 +72,30 @@ class Canvas:
         self._chroma = [bytes([128]) * plane.buffer_size for plane in blank.planes[1:]]
 
     def fill(self, x: int, y: int, width: int, height: int, level: int) -> None:
-        """A plain rectangle; what lies outside the picture is left out."""
-        width = min(width, self.width - x)
+        """A plain rectangle; here and below, what lies outside the picture is left out."""
         row = bytes([level]) * width
-        for line in range(y, min(y + height, self.height)):
-            at = line * self._stride + x
-            self.luma[at : at + width] = row
+        for line in range(y, y + height):
+            self._row(x, line, row)
 
     def paste(self, x: int, y: int, width: int, height: int, pixels: bytes) -> None:
         """Rows of pixels, ``width`` bytes each."""
         for line in range(height):
-            at = (y + line) * self._stride + x
-            self.luma[at : at + width] = pixels[line * width : (line + 1) * width]
+            self._row(x, y + line, pixels[line * width : (line + 1) * width])
 
     def write(self, x: int, y: int, text: str, scale: int, ink: int, paper: int) -> None:
         """A line of text; letters become capitals, unknown characters a question mark."""
         columns = b"".join(bytes.fromhex(_FONT.get(c, _FONT["?"])) + b"\0" for c in text.upper())
         dots = (bytes([paper]) * scale, bytes([ink]) * scale)
-        width = min(len(columns) * scale, self.width - x)
         for bit in range(7):
-            row = b"".join(dots[column >> bit & 1] for column in columns)[:width]
+            row = b"".join(dots[column >> bit & 1] for column in columns)
             for line in range(y + bit * scale, y + (bit + 1) * scale):
-                at = line * self._stride + x
-                self.luma[at : at + width] = row
+                self._row(x, line, row)
+
+    def _row(self, x: int, y: int, pixels: bytes) -> None:
+        if 0 <= y < self.height and 0 <= x < self.width:
+            width = min(len(pixels), self.width - x)
+            at = y * self._stride + x
+            self.luma[at : at + width] = pixels[:width]
 
     def tint(self, u: int, v: int) -> None:
         """Give the whole picture one colour."""

@@ -130,7 +130,7 @@ class Signalling:
                 message = await self._first(socket)
         except aiohttp.WSServerHandshakeError as error:
             raise refusal(
-                {401: "not_signed_in", 403: "not_assigned", 404: "session_unknown"}.get(
+                {401: "token_invalid", 403: "not_assigned", 404: "session_unknown"}.get(
                     error.status, ""
                 ),
                 f"the WebSocket was refused: {error.status} {error.message}",

@@ -57,7 +57,7 @@ class Received:
         if isinstance(frame, VideoFrame):
             self.width, self.height = frame.width, frame.height
             if self.frames % _LOOK_EVERY == 1:
-                looked = hash(bytes(memoryview(frame.planes[0])[::509]))
+                looked = hash(bytes(memoryview(frame.planes[0])[::61]))
                 self.moves += self._looked not in {None, looked}
                 self._looked = looked
 
@@ -167,7 +167,7 @@ class Terminal(Signalling):
                 frame = await track.recv()
                 if (received := self.received.get(self._track_ids.get(mid, ""))) is not None:
                     received.count(frame)
-                    if received.frames == 1:
+                    if received.frames % _LOOK_EVERY == 1:
                         self._changed.set()
 
     async def leave(self) -> None:

@@ -52,11 +52,14 @@ def test_each_frame_differs_and_the_clock_is_burnt_in() -> None:
 def test_canvas_draws_within_its_edges_at_any_size() -> None:
     canvas = Canvas(318, 180)
     canvas.fill(300, 170, 100, 100, 200)
+    canvas.write(-5, 300, "OUTSIDE", 4, 235, 16)
     canvas.write(280, 4, "ÄB?讯", 4, 235, 16)
     pixels = luma(canvas.frame())
     assert pixels[-1] == 200
     assert pixels[171 * 318] == 16
     assert 235 in pixels[4 * 318 + 280 : 5 * 318]
+    small = ClockPicture("A ROOM WITH A LONG NAME", "CAMERA", 160, 90).frame(0, START)
+    assert (small.width, small.height) == (160, 90)
 
 
 def test_evidence_turns_its_page() -> None:
