@@ -9,10 +9,12 @@ about it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,8 +53,9 @@ def ensure(directory: Path, tsa_url: str | None = None) -> SealJob:
     """
     names = (TRUSTED, _CA_KEY, _SEAL_CERT, _SEAL_KEY, _TSA_CERT, _TSA_KEY)
     try:
-        if not any((directory / name).exists() for name in names):
-            _make_all(directory)
+        with _alone(directory):
+            if not any((directory / name).exists() for name in names):
+                _make_all(directory)
     except OSError as error:
         raise ArchiveDirUnwritable(f"cannot write keys to {directory.name}/: {error}") from error
     missing = [name for name in names if not (directory / name).is_file()]
@@ -70,22 +73,28 @@ def ensure(directory: Path, tsa_url: str | None = None) -> SealJob:
     )
 
 
-def _make_all(directory: Path) -> None:
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other programs of this installation out, by a lock on the folder above."""
     directory.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_all(directory: Path) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         _write_all(fresh)
         if directory.is_dir() and any(directory.iterdir()):
-            # The folder holds other things already (an operator's tsa-trusted.pem, say).
+            # The folder holds an operator's files already (tsa-trusted.pem, say).
             for path in sorted(fresh.iterdir()):
                 path.rename(directory / path.name)
         else:
-            try:
-                fresh.rename(directory)
-            except OSError:
-                # Another program was first: its keys are as good as ours.
-                if not (directory / TRUSTED).is_file():
-                    raise
+            fresh.rename(directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

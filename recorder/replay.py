@@ -123,7 +123,7 @@ def _silent_track(account: Mapping[str, Any]) -> dict[str, Any]:
         "label": "",
         "site": account["site"],
         "codec": account["codec"],
-        "mime": None,
+        "mime": "",
         "container": None,
         "init": None,
         "segments": [],
