@@ -1,0 +1,432 @@
+"""One logical track: from its packets to its segments, and the account of what is missing.
+
+Before this in a packet's path: :mod:`recorder.intake`. After it: :mod:`recorder.writer`.
+
+Joins :mod:`recorder.reorder`, :mod:`recorder.depacketize`, :mod:`recorder.timeline` and
+:mod:`recorder.writer`, and keeps the books in :mod:`recorder.coverage`. A *run* is the media of one
+SSRC without a pause in it; a reconnection starts another run of the same track.
+
+What is captured: sound lasts as long as its packets say. A picture lasts until the next one where
+no packet is missing between the two. After a loss, pictures are stored as they come, but count only
+from the next key frame on. No clock: time is the arrival time in the inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from recorder.archive import Layout
+from recorder.coverage import SETTLE_US, Coverage, LiveTime
+from recorder.depacketize import AccessUnit, H264Depacketizer, depacketizer
+from recorder.reorder import Reorder
+from recorder.state import Persistent
+from recorder.timeline import ParticipantClock, Timeline
+from recorder.wire import TrackInput
+from recorder.writer import TrackWriter
+
+KEY_FRAME_EVERY_US = 500_000
+"""A key frame is asked for no more often than this."""
+
+NEVER_ARRIVED_US = 5_000_000
+"""A published track of which nothing came for so long counts as expected all the same."""
+
+LAST_PICTURE_US = 2_000_000
+"""How long a picture is taken to last when a track ends after it."""
+
+STILL_US = 10_000_000
+"""A picture that no other follows for so long does not last: the camera stood still."""
+
+SILENCE_US = 1_000_000
+"""A longer hole in the sound ends the segment; a shorter one is inside it."""
+
+EDGE_US = 250_000
+"""What is on its way when a track ends is no gap."""
+
+ACTIVE_US = 2_000_000
+"""A track that sent nothing for this long does not hold back ``recorded_us``."""
+
+END_OF_TIME_US = 1 << 62
+"""Later than any session time."""
+
+_DTX_BYTES = 2
+"""An Opus packet this short says that silence follows (RFC 6716, 2.1.9)."""
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What the tracks have to say: ledger records in order, key frames wanted, and "write soon"."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    key_frames: list[int] = field(default_factory=list)
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all tracks of a recording share."""
+
+    layout: Layout
+    opened: datetime
+    segment_target_us: int
+    repair_wait_us: int
+    live: LiveTime
+    outbox: Outbox
+
+
+class Track(Persistent):
+    """One logical track of the archive. Raises what writing raises, and nothing for bad media."""
+
+    _STATE = (
+        "_bound", "_bound_us", "_first_us", "_packet_us", "_unit_us", "_waiting", "_dropped",
+        "_broken", "_silence", "_absence", "_paused_us", "_wanted_us",
+    )  # fmt: skip
+
+    def __init__(self, binding: TrackInput, setting: Setting, clock: ParticipantClock) -> None:
+        self.binding = binding
+        self._setting = setting
+        self._outbox = setting.outbox
+        self._video = binding.codec != "opus"
+        hz = binding.clock_hz
+        records = setting.outbox.records
+        self._timeline = Timeline(clock, hz)
+        self._writer = TrackWriter(binding, setting.layout, self._timeline, setting.opened, records)
+        self._coverage = Coverage(binding.track_id, hz, setting.live, records)
+        self._target = setting.segment_target_us * hz // 1_000_000
+        self._longest = (STILL_US if self._video else SILENCE_US) * hz // 1_000_000
+        self._sink = depacketizer(binding.codec)
+        self._ready = self._sink.ready
+        self._reorder = Reorder(binding.ssrc, setting.repair_wait_us, self._sink)
+        self._bound = True
+        self._bound_us = binding.arrival_us
+        self._first_us: int | None = None
+        """Arrival of the first packet of the run; None before it."""
+        self._packet_us = 0
+        self._unit_us = 0
+        """Arrival of the newest packet, and of the newest unit that was stored."""
+        self._waiting = True
+        """Nothing of this run is stored yet."""
+        self._dropped = False
+        """Pictures of this run came before its first key frame."""
+        self._broken = False
+        """After a loss, before the next key frame."""
+        self._silence = False
+        """The newest sound packet says that silence follows."""
+        self._absence: str | None = None
+        """Why there is nothing between the cursor of the account and the run."""
+        self._paused_us: int | None = None
+        self._wanted_us = -KEY_FRAME_EVERY_US
+
+    # What comes in.
+
+    def bind(self, binding: TrackInput) -> None:
+        """The same logical track has (perhaps) another SSRC from here on."""
+        known = self._bound and binding.ssrc == self._reorder.ssrc
+        self.binding = binding
+        if known:
+            return
+        if not self._bound or self._first_us is not None:
+            self._bound_us = binding.arrival_us
+        if self._bound:
+            self._drain()
+            if not self._waiting:
+                self._cover(self._writer.end)
+                self._close_segment(self._writer.end)
+                self._coverage.suspend()
+            elif self._first_us is not None:
+                # What came before it, and the time without a key frame, are settled separately.
+                self._skip_to(binding.arrival_us)
+            if self._coverage.expecting and self._absence is None:
+                self._absence = "network"
+        else:
+            self._absence = None
+        self._bound = True
+        self._sink = depacketizer(binding.codec)
+        self._ready = self._sink.ready
+        self._reorder = Reorder(binding.ssrc, self._setting.repair_wait_us, self._sink)
+        self._timeline.new_run()
+        self._await_run()
+
+    def packet(self, packet: bytes, arrival_us: int) -> None:
+        """Take one RTP packet."""
+        if self._first_us is None:
+            self._first_packet(arrival_us)
+        self._packet_us = arrival_us
+        self._reorder.push(packet, arrival_us)
+        if self._ready:
+            self._store_ready()
+
+    def report(self, ntp: int, rtp: int, arrival_us: int) -> None:
+        """Take a sender report."""
+        if self._bound:
+            self._timeline.report(ntp, rtp, arrival_us)
+
+    def tick(self, now_us: int) -> None:
+        """Time has come to ``now_us``."""
+        if self._reorder.waiting:
+            self._reorder.expire(now_us)
+            self._store_ready()
+        if self._writer.start is not None and now_us - self._unit_us > STILL_US:
+            self._close_segment(self._writer.end)
+        if self._bound and self._first_us is None:
+            self._expect_after(now_us)
+
+    # What the session says.
+
+    def pause(self, at_us: int) -> None:
+        """The session is paused: what came until then is finished."""
+        if self._bound and self._paused_us is None:
+            self._finish_run(at_us, "network")
+            self._paused_us = at_us
+            self._absence = "network" if self._coverage.expecting else None
+            self._await_run()
+
+    def resume(self, at_us: int) -> None:
+        """The pause is over: it becomes a line of the ledger."""
+        if self._paused_us is not None:
+            if self._coverage.expecting:
+                self._coverage.pause(self._paused_us, at_us)
+            self._paused_us = None
+
+    def unpublish(self, at_us: int) -> None:
+        """The track is not published any more; it may be again."""
+        if self._bound:
+            self.resume(at_us)
+            self._finish_run(at_us, "network")
+            self._coverage.end(at_us)
+            self._bound = False
+            self._await_run()
+
+    def finish(self, at_us: int, cause: str) -> None:
+        """The recording ends. ``cause`` is why there is nothing after the last media."""
+        if self._bound:
+            self.resume(at_us)
+            self._expect_after(at_us)
+            self._finish_run(at_us, cause)
+            self._coverage.end(at_us)
+            self._bound = False
+        self._coverage.settle(END_OF_TIME_US)
+
+    # What is known.
+
+    @property
+    def stored(self) -> bool:
+        """Whether any media of the track is in files or in the state."""
+        return bool(self._writer.codec_name)
+
+    def flush(self, now_us: int) -> None:
+        """Write what is complete to the open segment, and bring the account up to it."""
+        self._writer.flush()
+        if not self._waiting and not self._broken:
+            self._cover(self._writer.newest if self._video else self._writer.end)
+        self._coverage.settle(now_us - SETTLE_US)
+
+    def last_us(self) -> int:
+        """Session time at which the stored media ends."""
+        return self._timeline.session_us(self._writer.end)
+
+    def progress(self) -> dict[str, int]:
+        """How much there is, for :class:`recorder.wire.Durable`."""
+        return {
+            "segments": self._writer.file.closed,
+            # A first picture is there before it is known how long it lasts.
+            "captured_us": max(self._coverage.stored_us, 1),
+            "last_us": max(self.last_us(), 0),
+        }
+
+    def active(self, now_us: int) -> bool:
+        """Whether media is coming in."""
+        return self._bound and self.stored and now_us - self._packet_us < ACTIVE_US
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all segments."""
+        return self._writer.file.total_bytes
+
+    def account(self) -> dict[str, Any]:
+        """The ``close`` record's entry of this track, after :meth:`finish`."""
+        coverage, binding = self._coverage, self.binding
+        expected_us = coverage.expected_us()
+        return {
+            "track": binding.track_id,
+            "source": binding.source,
+            "participant": binding.participant_id,
+            "site": binding.site_id,
+            "codec": self._writer.codec_name or binding.codec,
+            "segments": self._writer.file.closed,
+            "samples": self._writer.total_samples,
+            "expected_us": expected_us,
+            "captured_us": min(coverage.captured_us, expected_us),
+            "gap_us": coverage.gap_us,
+            "gaps": coverage.gaps,
+        }
+
+    def release(self) -> None:
+        """Let go of the open file as it is."""
+        self._writer.file.release()
+
+    def snapshot(self) -> list[Any]:
+        """See :meth:`Persistent.snapshot`."""
+        parts = (self._timeline, self._writer, self._coverage, self._sink, self._reorder)
+        return [*super().snapshot(), *(part.snapshot() for part in parts)]
+
+    def restore(self, values: list[Any]) -> None:
+        """See :meth:`Persistent.restore`."""
+        parts = (self._timeline, self._writer, self._coverage, self._sink, self._reorder)
+        super().restore(values[: -len(parts)])
+        for part, state in zip(parts, values[-len(parts) :], strict=True):
+            part.restore(state)
+
+    # Inside.
+
+    def _await_run(self) -> None:
+        self._first_us = None
+        self._waiting = True
+        self._dropped = self._broken = self._silence = False
+
+    def _first_packet(self, arrival_us: int) -> None:
+        self._first_us = arrival_us
+        if not self._coverage.expecting:
+            self._coverage.expect(arrival_us)
+
+    def _expect_after(self, now_us: int) -> None:
+        """A track that was announced is expected after a while, even if nothing came."""
+        waited_us = self._setting.live.length_us(self._bound_us, now_us)
+        if not self._coverage.expecting and waited_us > NEVER_ARRIVED_US:
+            self._coverage.expect(self._bound_us)
+            self._absence = "never_arrived"
+
+    def _store_ready(self) -> None:
+        for unit in self._ready:
+            self._store(unit)
+        self._ready.clear()
+
+    def _store(self, unit: AccessUnit) -> None:
+        media = self._timeline.place(unit.timestamp, unit.arrival_us, self._writer.end)
+        if self._waiting:
+            if not self._can_start(unit):
+                self._dropped = True
+                self._want_key_frame(unit.arrival_us)
+                return
+            self._start_run(unit, media)
+            if not self._writer.codec_name:
+                self._writer.init(self.binding, self._sink, unit)
+        elif self._video:
+            self._follow_picture(unit, media)
+        else:
+            self._follow_sound(unit, media)
+        self._unit_us = unit.arrival_us
+        self._writer.add(unit, media, self._reorder.ssrc)
+
+    def _can_start(self, unit: AccessUnit) -> bool:
+        if isinstance(self._sink, H264Depacketizer):
+            return unit.key and bool(self._sink.sps) and bool(self._sink.pps)
+        return unit.key
+
+    def _start_run(self, unit: AccessUnit, media: int) -> None:
+        at_us = self._timeline.session_us(media)
+        fresh = self._absence is None and not self._dropped and not unit.lost
+        self._skip_to(at_us)
+        if unit.lost:
+            self._coverage.skip(at_us, "loss")
+        self._coverage.start(media, at_us, fresh=fresh)
+        self._waiting = False
+        self._outbox.urgent = True
+
+    def _skip_to(self, at_us: int) -> None:
+        """Nothing is stored from the cursor to ``at_us``: say why."""
+        first_us = at_us if self._first_us is None else min(self._first_us, at_us)
+        if self._absence is not None:
+            self._coverage.skip(first_us if self._dropped else at_us, self._absence)
+            self._absence = None
+        if self._dropped:
+            self._coverage.skip(at_us, "no_key_frame")
+
+    def _follow_picture(self, unit: AccessUnit, media: int) -> None:
+        writer = self._writer
+        still = writer.start is None or media - writer.newest > self._longest
+        if not self._broken and (unit.lost or still):
+            self._cover(min(writer.end, media))
+            if unit.lost:
+                self._broken = True
+            else:
+                self._miss(media, "device")
+        if self._broken:
+            if unit.key:
+                self._miss(media, "loss")
+                self._broken = False
+            else:
+                self._want_key_frame(unit.arrival_us)
+        start = writer.start
+        if start is None:
+            return
+        elapsed = media - start
+        if still:
+            self._close_segment(writer.end)
+        elif elapsed >= self._target:
+            if unit.key or elapsed >= 2 * self._target:
+                self._close_segment(media)
+            else:
+                self._want_key_frame(unit.arrival_us)
+
+    def _follow_sound(self, unit: AccessUnit, media: int) -> None:
+        writer = self._writer
+        hole = media - writer.end
+        silence, self._silence = self._silence, len(unit.payload) <= _DTX_BYTES
+        if hole > 0 and (unit.lost or not silence or hole > self._longest):
+            self._cover(writer.end)
+            self._miss(media, "loss" if unit.lost else "device")
+        start = writer.start
+        if start is None:
+            return
+        if hole > self._longest:
+            self._close_segment(writer.end)
+        elif media - start >= self._target:
+            self._close_segment(media)
+
+    def _drain(self) -> bool:
+        """Take everything out of the reorder buffer; whether something is missing at its end."""
+        self._reorder.flush()
+        self._store_ready()
+        lost = self._sink.lost > 0
+        self._sink.finish()
+        return lost
+
+    def _finish_run(self, at_us: int, cause: str) -> None:
+        """Media ends at ``at_us``: settle the account up to there and close the segment."""
+        broken = self._drain() or self._broken
+        coverage, writer = self._coverage, self._writer
+        if not self._waiting:
+            end = writer.end
+            if not self._broken:
+                self._cover(writer.newest if self._video and not broken else end)
+            if broken:
+                coverage.interrupt(at_us, "loss", 0)
+            elif self._video:
+                newest_us = self._timeline.session_us(writer.newest)
+                until_us = min(at_us, newest_us + LAST_PICTURE_US)
+                coverage.cover_until(until_us)
+                if until_us > newest_us:
+                    length_us = until_us - newest_us
+                    end = writer.newest + length_us * self._timeline.hz // 1_000_000
+            self._close_segment(end)
+        elif coverage.expecting:
+            self._skip_to(at_us)
+        if coverage.expecting:
+            coverage.interrupt(at_us, cause, EDGE_US)
+
+    def _cover(self, media: int) -> None:
+        self._coverage.cover(media, self._timeline.session_us(media))
+
+    def _miss(self, media: int, cause: str) -> None:
+        self._coverage.miss(media, self._timeline.session_us(media), cause)
+
+    def _close_segment(self, end: int) -> None:
+        if self._writer.close(end):
+            self._outbox.urgent = True
+
+    def _want_key_frame(self, now_us: int) -> None:
+        if self._video and now_us - self._wanted_us >= KEY_FRAME_EVERY_US:
+            self._wanted_us = now_us
+            self._outbox.key_frames.append(self.binding.track_index)

@@ -1,0 +1,138 @@
+"""The recorder process: one socket, one recording, one thread.
+
+``python -m recorder.worker --socket PATH [--session ID]`` connects to the media server, receives
+its :class:`~recorder.wire.Job`, answers with ``Hello`` and then takes numbered inputs until the
+archive is sealed or the server is gone. Before this in a packet's path: :mod:`server.sfu.tap`. After it:
+:mod:`recorder.intake`.
+
+Exit codes: 0 when the archive is sealed, or when the server hung up (everything is then durable and
+can be taken up again); 1 when it could not go on, after ``Failed`` has said why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from recorder import wire
+from recorder.archive import Layout
+from recorder.frames import Frames
+from recorder.intake import Intake
+from recorder.journal import Journal, SealedArchive
+from rooms.errors import Internal, MessageMalformed, TingxunError
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 18
+
+GATHER_S = 0.04
+"""Pause between two reads: waking up for each packet would cost more than recording it."""
+
+BUSY_BYTES = 1 << 16
+"""After a read of at least so much there is more to read at once."""
+
+SEND_TIMEOUT_S = 10.0
+"""A server that takes no report for so long has hung up."""
+
+
+class Worker:
+    """A connected recorder."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = Frames()
+        self._recording: Intake | SealedArchive | None = None
+
+    def run(self) -> int:
+        """Work until the end; returns the exit code."""
+        try:
+            return self._serve()
+        except TingxunError as error:
+            return self._fail(error)
+        except OSError as error:
+            return self._fail(Internal(f"{type(error).__name__}: {error.strerror}"))
+
+    def _serve(self) -> int:
+        while True:
+            try:
+                chunk = self._connection.recv(READ_BYTES)
+            except ConnectionError:
+                chunk = b""
+            if not chunk:
+                if self._recording is not None:
+                    self._recording.stop()
+                return 0
+            for message in self._frames.feed(chunk):
+                if self._recording is None:
+                    self._start(message)
+                elif self._recording.take(message):
+                    self._send_reports()
+                    return 0
+            self._send_reports()
+            if len(chunk) < BUSY_BYTES:
+                time.sleep(GATHER_S)
+
+    def _start(self, message: wire.Message) -> None:
+        if not isinstance(message, wire.Job):
+            raise MessageMalformed("the first message is a job")
+        parent = Path(message.archive_parent)
+        recording = Layout.recording(parent, message.session_id)
+        sealed = Layout.sealed(parent, message.session_id)
+        if sealed.root.exists() and not recording.root.exists():
+            self._recording = SealedArchive(sealed)
+        else:
+            self._recording = Intake(message, Journal(message))
+        # What is here now stays to the end; what comes with a packet goes with it.
+        gc.collect()
+        gc.freeze()
+
+    def _send_reports(self) -> None:
+        recording = self._recording
+        if recording is None or not recording.reports:
+            return
+        frames = b"".join(map(wire.encode_report, recording.reports))
+        recording.reports.clear()
+        self._connection.sendall(frames)
+
+    def _fail(self, error: TingxunError) -> int:
+        logger.error("%s: %s", error.code, error.message)
+        recording = self._recording
+        try:
+            if recording is not None:
+                recording.reports.append(wire.Failed(error.code, error.message))
+                self._send_reports()
+                recording.release()
+            else:
+                self._connection.sendall(wire.encode_report(wire.Failed(error.code, error.message)))
+        except OSError:
+            logger.warning("the server did not take the last report")
+        return 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. ``--session`` is only there to be seen in a list of processes."""
+    parser = argparse.ArgumentParser(prog="recorder.worker", description=__doc__)
+    parser.add_argument("--socket", required=True, help="Unix socket of the media server")
+    parser.add_argument("--session", help="session id, to find the process by")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="recorder %(levelname)s %(message)s")
+    # Interrupting the server from a terminal must not interrupt the recorder before the server has
+    # told it what to do: it ends when the connection ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(options.socket)
+        except OSError:
+            logger.exception("cannot reach the server")
+            return 1
+        return Worker(connection).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
