@@ -52,9 +52,9 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     """Make the parts that own something; let them go when the server ends."""
     config = app[CONFIG]
     async with contextlib.AsyncExitStack() as owned:
-        await asyncio.to_thread(_check_archive_dir, config.archive_dir)
         database = await Database.open(config.database_path)
         owned.push_async_callback(database.close)
+        await asyncio.to_thread(_check_archive_dir, config.archive_dir)
         app[RECORDS] = Records(database)
         app[ACCOUNTS] = Accounts(config, AccountRecords(database))
         owned.callback(app[ACCOUNTS].close)

@@ -21,7 +21,6 @@ from rooms.errors import ArchiveUnknown, FieldInvalid, TingxunError
 from server.version import VERSION
 
 if TYPE_CHECKING:
-    from recorder.verify import Report
     from server.accounts import Accounts
     from server.config import Config
     from server.records import Records
@@ -157,39 +156,19 @@ def verify(
     """Check an archive from its bytes alone: exit 0 when sealed, 1 when not, 2 for no archive."""
     from recorder import verify as verifier
 
+    trusted: verifier.Trust | None = None
     if trust:
         trusted = verifier.Trust.load(*trust)
     else:
         folder = _config(config, {"data_dir": _text(data_dir)}).certificates_dir
-        trusted = verifier.Trust.of_installation(folder) if folder.is_dir() else None
+        if folder.is_dir():
+            trusted = verifier.Trust.of_installation(folder)
     report = verifier.verify(archive, trusted)
     if json_output:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False))
     else:
-        typer.echo(_report_text(report))
+        typer.echo(verifier.render(report), nl=False)
     raise typer.Exit(0 if report.sealed else EXIT_NOT_SEALED)
-
-
-def _report_text(report: Report) -> str:
-    """The report for a person: the verdicts, each step, and what was found where."""
-    lines = [
-        f"{report.archive}: "
-        f"{'sealed' if report.sealed else 'NOT SEALED'}, "
-        f"{'anchored' if report.anchored else 'not anchored'}"
-    ]
-    for step in report.steps:
-        lines.append(f"  {step.number:2d} {'ok  ' if step.ok else 'FAIL'} {step.name}")
-        lines += [
-            f"       {failure.file or 'archive'}, {failure.place}: "
-            f"expected {failure.expected}, found {failure.found}"
-            for failure in step.failures
-        ]
-        if step.count > len(step.failures):
-            lines.append(f"       and {step.count - len(step.failures)} more")
-    lines += [f"  {reason}" for reason in report.reasons]
-    if report.root_sha256:
-        lines.append(f"  check value {report.root_sha256}")
-    return "\n".join(lines)
 
 
 @user.command("add")

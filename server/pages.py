@@ -24,9 +24,17 @@ from server.keys import ACCOUNTS, PAGES, RECORDS
 from server.texts import LANGUAGES, Texts, language_of
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-_SENT = frozenset(
-    {".css", ".ico", ".js", ".json", ".map", ".mjs", ".png", ".svg", ".webp", ".woff2"}
-)
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+"""The files that are sent, by their endings; not what the machine thinks that they are."""
 
 
 class Pages:
@@ -159,6 +167,8 @@ async def _vendor(request: web.Request) -> web.StreamResponse:
 
 async def _send(folder: Path, path: str) -> web.StreamResponse:
     file = await asyncio.to_thread(file_inside, folder, path)
-    if file is None or file.suffix not in _SENT:
+    if file is None or file.suffix not in _TYPES:
         raise FileUnknown(path[:200])
-    return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
+    return web.FileResponse(
+        file, headers={"Cache-Control": "no-cache", "Content-Type": _TYPES[file.suffix]}
+    )

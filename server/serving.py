@@ -45,24 +45,18 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         await runner.cleanup()
 
 
-async def listen(app: web.Application, *, any_port: bool = False) -> tuple[web.AppRunner, str]:
+async def listen(app: web.Application) -> tuple[web.AppRunner, str]:
     """Start the application and open its port; return its runner and its address (``http://...``).
 
-    Port 0 takes a free one, and so does one in use with ``any_port``. Raises
-    :class:`~rooms.errors.PortInUse`, :class:`~rooms.errors.ConfigInvalid` and whatever the parts
-    raise; then nothing is left running.
+    Port 0 takes a free one. Raises :class:`~rooms.errors.PortInUse`,
+    :class:`~rooms.errors.ConfigInvalid` and whatever the parts raise; then nothing is left running.
     """
     config = app[CONFIG]
     context = _tls(config)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     try:
         await runner.setup()
-        try:
-            await _open(runner, config, config.server.port, context)
-        except PortInUse:
-            if not any_port:
-                raise
-            await _open(runner, config, 0, context)
+        await _open(runner, config, context)
     except BaseException:
         await runner.cleanup()
         raise
@@ -75,10 +69,8 @@ async def listen(app: web.Application, *, any_port: bool = False) -> tuple[web.A
     return runner, f"{'https' if context else 'http'}://{host}:{port}"
 
 
-async def _open(
-    runner: web.AppRunner, config: Config, port: int, context: ssl.SSLContext | None
-) -> None:
-    site = web.TCPSite(runner, config.server.host, port, ssl_context=context)
+async def _open(runner: web.AppRunner, config: Config, context: ssl.SSLContext | None) -> None:
+    site = web.TCPSite(runner, config.server.host, config.server.port, ssl_context=context)
     try:
         await site.start()
     except OSError as error:
