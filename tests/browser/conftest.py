@@ -19,9 +19,9 @@ from rooms.roles import Role
 from rooms.session import Assignment, Session, SessionKind
 from server.account_records import Account
 from server.app import create_app
-from server.serving import listen
 from server.config import Config
 from server.keys import ACCOUNTS, CONDUCTORS, RECORDS
+from server.serving import listen
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
