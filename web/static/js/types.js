@@ -149,10 +149,11 @@
  * @property {RoomEvent[]} events
  * @property {boolean} unsealed
  *
- * @typedef {{step: number|string, file: string|null, place: string|null, expected: string|null,
- *   found: string|null}} VerificationFailure
- * @typedef {{number: number, name: string, ok: boolean, failure: VerificationFailure|null}} VerificationStep
- * @typedef {{sealed: boolean, anchored: boolean, steps: VerificationStep[]}} VerificationReport
+ * @typedef {{step: number, file: string, place: string, expected: string, found: string}} VerificationFailure
+ * @typedef {{number: number, name: string, ok: boolean, failures: VerificationFailure[],
+ *   failure: VerificationFailure|null, count: number, detail: string}} VerificationStep
+ * @typedef {{sealed: boolean, anchored: boolean, root_sha256: string, steps: VerificationStep[],
+ *   reasons: string[]}} VerificationReport
  */
 
 export {};
