@@ -11,7 +11,8 @@ There are two times of an access unit, and they serve two purposes:
   give the sender's own clock for an RTP timestamp; all tracks of one participant share that clock,
   so that its picture and its sound stay in step; and one offset brings it to the session clock: the
   smallest difference of arrival and sender's time in the last minute, which is the packet that
-  waited least on its way. Before the first report the arrival of the run's first unit stands in.
+  waited least on its way. Before the first report the arrival of the unit that waited least stands
+  in.
 
 No I/O here, and no clock.
 """
@@ -75,7 +76,7 @@ class Timeline(Persistent):
         self._running = False
         self._origin_us = 0
         self._origin = 0
-        """Session time and media time at which the run starts."""
+        """Session time, as arrivals tell it, and media time at which the run starts."""
         self._ticks = 0
         """RTP ticks from the start of the run to the newest unit."""
         self._timestamp = 0
@@ -103,6 +104,10 @@ class Timeline(Persistent):
                 self.new_run()
             else:
                 self._ticks += step
+                # Nothing happens after it arrived: the first unit had waited longer than this one.
+                early_us = self._origin_us + self._ticks * 1_000_000 // self.hz - arrival_us
+                if 0 < early_us <= MAX_AHEAD_US:
+                    self._origin_us -= early_us
         if not self._running:
             self._running = True
             self._ticks = 0
