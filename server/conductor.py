@@ -73,7 +73,9 @@ class Conductor:
         self._confirm_by_ns = 0
         self._confirming = False
         self._lamp_ns = 0
-        self._requests: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(REQUESTS)
+        self._requests: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
+        self._requests = asyncio.Queue(REQUESTS)
+        self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._own())
         self._spawn(self._watch())
@@ -101,7 +103,8 @@ class Conductor:
 
     async def disconnected(self, participant_id: str, connection_id: str) -> None:
         """A connection is gone; the person has some time to come back."""
-        await self._do(lambda: self._disconnected(participant_id, connection_id))
+        if not self._stopped:
+            await self._do(lambda: self._disconnected(participant_id, connection_id))
 
     async def request(
         self, participant_id: str, connection_id: str, message: Any
@@ -122,9 +125,12 @@ class Conductor:
         for member in self._members.values():
             if member.connection is not None:
                 member.connection.end(Internal("the server is stopping"))
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        while not self._requests.empty():
+            self._requests.get_nowait()[1].cancel()
         for member in self._members.values():
             await member.drop_peers()
         self._forwarding.close()
@@ -134,19 +140,12 @@ class Conductor:
 
     async def _own(self) -> None:
         while True:
-            request = await self._requests.get()
-            try:
-                await request()
-            except Exception:
-                logger.exception("session %s", self.session_id)
-
-    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Have the owner do ``work``, and wait for what comes of it."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        async def request() -> None:
+            work, done = await self._requests.get()
             try:
                 result = await work()
+            except asyncio.CancelledError:
+                done.cancel()
+                raise
             except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
                 if not done.done():
                     done.set_exception(error)
@@ -154,28 +153,38 @@ class Conductor:
                 if not done.done():
                     done.set_result(result)
 
-        self._enqueue(request)
-        return await done
+    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Have the owner do ``work``, and wait for what comes of it."""
+        return await self._enqueue(work)
 
-    def _enqueue(self, request: Callable[[], Awaitable[None]]) -> None:
+    def _enqueue(self, work: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
+        if self._stopped:
+            raise Internal("the session is no longer served here")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            self._requests.put_nowait(request)
+            self._requests.put_nowait((work, done))
         except asyncio.QueueFull:
             raise MessageTooFrequent("the session has too many requests waiting") from None
+        return done
+
+    def _later(self, work: Callable[[], Awaitable[Any]]) -> None:
+        """Have the owner do ``work``; nobody waits, so what the room refuses is only logged."""
+        try:
+            done = self._enqueue(work)
+        except TingxunError as problem:
+            logger.warning("session %s: a request is lost: %s", self.session_id, problem)
+        else:
+            done.add_done_callback(self._log_refusal)
+
+    def _log_refusal(self, done: asyncio.Future[Any]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, TingxunError):
+            logger.info("session %s: %s", self.session_id, error)
+        elif error is not None:
+            logger.error("session %s", self.session_id, exc_info=error)
 
     def _decide_soon(self, command: commands.Command) -> None:
-        """Have the owner put ``command`` to the room; what the room refuses is only logged."""
-
-        async def request() -> None:
-            try:
-                await self._decide(command)
-            except TingxunError as problem:
-                logger.info("session %s: %s", self.session_id, problem)
-
-        try:
-            self._enqueue(request)
-        except MessageTooFrequent:
-            logger.warning("session %s: %s is lost", self.session_id, command)
+        self._later(lambda: self._decide(command))
 
     async def _decide(self, command: commands.Command) -> list[events.Event]:
         """Put a command to the room, store what it decides, then carry it out."""
@@ -400,7 +409,7 @@ class Conductor:
             for member in self._members.values():
                 await member.drop_peers()
 
-        self._enqueue(finish)
+        self._later(finish)
 
     async def _drain(self, closed_us: int) -> None:
         """What was still on its way when the session was closed belongs to it."""

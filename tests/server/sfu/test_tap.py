@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+from far_end import Wire, packet, track
+
 from recorder import wire
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
-from tests.server.sfu.test_uptrack import Wire, packet, track
 
 
 class Recorder:

@@ -8,46 +8,11 @@ import time
 from typing import Any, cast
 
 from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, wrap_rtx
+from far_end import PAYLOAD_TYPE, Wire, down, packet, track
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.sfu import rtp
-from server.sfu.downtrack import DownTrack
-from server.sfu.uptrack import UpTrack
-
-SSRC, PAYLOAD_TYPE = 1234, 96
-
-
-class Wire:
-    """Stands where a transport stands, and keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.rtp: list[bytes] = []
-        self.rtcp: list[Any] = []
-
-    def send_rtp(self, packet: bytes) -> None:
-        self.rtp.append(packet)
-
-    def send_rtcp(self, packet: bytes) -> None:
-        self.rtcp += RtcpPacket.parse(packet)
-
-
-def packet(sequence: int, timestamp: int = 0, payload: bytes = b"x", ssrc: int = SSRC) -> bytes:
-    made = RtpPacket(
-        payload_type=PAYLOAD_TYPE, sequence_number=sequence & 0xFFFF, timestamp=timestamp, ssrc=ssrc
-    )
-    made.payload = payload
-    return cast(bytes, made.serialize())
-
-
-def track(wire: Wire, repair_ns: int = 10**9) -> UpTrack:
-    up = UpTrack("cam-1", "a", "camera", "VP8", 90000, repair_ns)
-    up.bind(cast(Any, wire), SSRC, PAYLOAD_TYPE, 1)
-    return up
-
-
-def down(wire: Wire) -> DownTrack:
-    return DownTrack(cast(Any, wire), "cam-1", 99, 96, 90000)
 
 
 @given(st.integers(0, 0xFFFF), st.lists(st.integers(0, 40), min_size=1, max_size=80))
