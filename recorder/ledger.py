@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from recorder.merkle import Tree
-from rooms.errors import ArchiveBroken, ArchiveDirUnwritable, DiskFull, FieldInvalid, MessageTooLarge
+from rooms.errors import (
+    ArchiveBroken,
+    ArchiveDirUnwritable,
+    DiskFull,
+    FieldInvalid,
+    MessageTooLarge,
+)
 
 MAX_LINE_BYTES = 1 << 20
 """No line is longer; a verifier may refuse one that is without reading it into memory."""

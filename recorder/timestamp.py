@@ -198,9 +198,16 @@ def check_response(
     try:
         strict = rfc3161_client.decode_timestamp_response(response)
         builder.build().verify_message(strict, message)
+        _check_as_der(response)
         _check_named_certificate(response)
     except (ValueError, TypeError, KeyError, rfc3161_client.VerificationError) as error:
         raise TimestampRefused(f"the authority's token does not hold: {error}") from error
+
+
+def _check_as_der(response: bytes) -> None:
+    """The verifier takes DER only, so that no byte of a token can change unseen."""
+    if tsp.TimeStampResp.load(response, strict=True).dump(force=True) != response:
+        raise ValueError("it is not in DER")
 
 
 def _check_named_certificate(response: bytes) -> None:

@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from recorder.verify.der import check_der
 from recorder.verify.trust import (
+    MALFORMED,
     Purpose,
     Refused,
     Trust,
@@ -32,8 +34,6 @@ from recorder.verify.trust import (
 MAX_BYTES = 1 << 20
 """No signature and no time stamp is longer."""
 
-_MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
-"""What asn1crypto raises on structures that nobody made in earnest."""
 
 _RSA = {"rsassa_pkcs1v15"}
 """RFC 3370, 3.2: the plain RSA identifier leaves the digest to the field beside it."""
@@ -58,8 +58,11 @@ class Signed:
 
     def path(self, trust: Trust | None, at: datetime, purpose: Purpose) -> list[x509.Certificate]:
         """The signer's chain to a trusted certificate. Raises :class:`Refused`."""
-        purpose(self.signer)
-        return find_path(self.signer, self.embedded, trust, at)
+        try:
+            purpose(self.signer)
+            return find_path(self.signer, self.embedded, trust, at)
+        except MALFORMED as error:
+            raise Refused("certificates that can be read", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,8 @@ def read_seal(der: bytes) -> tuple[Signed, str]:
     Raises :class:`Refused` when it is no detached CMS signature with ECDSA and SHA-256 that holds.
     """
     try:
-        info = cms.ContentInfo.load(der, strict=True)
-        _only_der(info, der)
-        signed = _read_signed(info)
+        check_der(der)
+        signed = _read_signed(cms.ContentInfo.load(der, strict=True))
         if signed.content is not None or signed.content_type != "data":
             raise Refused("a detached signature over data", signed.content_type)
         if signed.digest_algorithm != "sha256":
@@ -87,7 +89,7 @@ def read_seal(der: bytes) -> tuple[Signed, str]:
         if not isinstance(signed.signer.public_key(), ec.EllipticCurvePublicKey):
             raise Refused("an ECDSA signature", "one by another kind of key")
         return signed, signed.attributes["message_digest"].native.hex()
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise Refused("a CMS signature in DER", str(error)) from error
 
 
@@ -102,8 +104,8 @@ def read_stamp(der: bytes) -> tuple[Stamp, str, bytes]:
     Raises :class:`Refused` when it is no granted RFC 3161 response with a token that holds.
     """
     try:
+        check_der(der)
         response = tsp.TimeStampResp.load(der, strict=True)
-        _only_der(response, der)
         if (status := response["status"]["status"].native) != "granted":
             raise Refused("a granted time stamp", str(status))
         signed = _read_signed(response["time_stamp_token"])
@@ -123,19 +125,13 @@ def read_stamp(der: bytes) -> tuple[Stamp, str, bytes]:
         if algorithm not in _HASHES:
             raise Refused("a time stamp over SHA-2", algorithm)
         return stamp, algorithm, bytes(imprint["hashed_message"].native)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise Refused("an RFC 3161 response in DER", str(error)) from error
 
 
 def check_stamp(stamp: Stamp, trust: Trust | None) -> list[x509.Certificate]:
     """Step 8, whose clock: a time-stamp certificate with a chain to a trusted one, valid then."""
     return stamp.signed.path(trust, stamp.time, check_stamping)
-
-
-def _only_der(value: Any, der: bytes) -> None:
-    """The one encoding that DER allows: in any other, bytes could change and nobody would see."""
-    if value.dump(force=True) != der:
-        raise Refused("DER", "another encoding of the same values")
 
 
 def _read_signed(info: Any) -> Signed:

@@ -20,6 +20,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from rooms.errors import ConfigInvalid
 
 _T = TypeVar("_T", bound=x509.ExtensionType)
+MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the parsers raise on structures and certificates that nobody made in earnest."""
+
 _MAX_PATH = 6
 _SOUND_HASHES = ("sha256", "sha384", "sha512")
 _KNOWN_EXTENSIONS = (
@@ -52,7 +66,7 @@ class Trust:
         for path in paths:
             try:
                 roots += x509.load_pem_x509_certificates(path.read_bytes())
-            except (OSError, ValueError) as error:
+            except (OSError, *MALFORMED) as error:
                 raise ConfigInvalid(f"trusted certificates {path}: {error}") from error
         return cls(tuple(roots), ", ".join(path.name for path in paths))
 
@@ -118,7 +132,10 @@ def find_path(
 def _issuer_of(
     certificate: x509.Certificate, candidates: Iterable[x509.Certificate]
 ) -> x509.Certificate | None:
-    algorithm = certificate.signature_hash_algorithm
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
     if algorithm is not None and algorithm.name not in _SOUND_HASHES:
         return None
     for candidate in candidates:
@@ -137,7 +154,7 @@ def _check_validity(certificate: x509.Certificate, at: datetime) -> None:
             f"valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%SZ} "
             f"to {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}",
         )
-    for extension in _extensions(certificate):
+    for extension in certificate.extensions:
         if extension.critical and extension.oid not in _KNOWN_EXTENSIONS:
             raise Refused("no critical extension that is unknown here", extension.oid.dotted_string)
 
@@ -183,16 +200,9 @@ def _check_may_sign(certificate: x509.Certificate) -> None:
         raise Refused("a certificate whose key may sign", "one whose key may not")
 
 
-def _extensions(certificate: x509.Certificate) -> x509.Extensions:
-    try:
-        return certificate.extensions
-    except ValueError as error:
-        raise Refused("extensions that can be read", str(error)) from error
-
-
 def _extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[_T] | None:
     try:
-        return _extensions(certificate).get_extension_for_class(kind)
+        return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return None
 

@@ -88,8 +88,8 @@ def verify(path: Path, trust: Trust | None = None, now: datetime | None = None) 
     bag_info = manifests.parse_bag_info(tags[manifests.BAG_INFO])
     media = {entry.file: entry for entry in chain.media}
 
-    manifests.check_layout(tree, listed, findings)
     manifests.check_tags(tags, tag_manifest, evidence.signed_digest, findings)
+    manifests.check_layout(tree, listed, findings)
     manifests.check_payload(tree, listed, digests, bag_info, media, findings)
     in_manifest = {name: digest for name, (digest, _) in listed.items()}
     check_media(tree, chain, digests, in_manifest, findings)
