@@ -76,7 +76,7 @@ def _event_facts(
         select(table.c.session_id, table.c.type, table.c.record)
         .where(
             table.c.session_id.in_(session_ids),
-            table.c.type.in_(["session_opening", "session_closed", "track_published"]),
+            table.c.type.in_(["session_opening", "session_closing", "track_published"]),
         )
         .order_by(table.c.session_id, table.c.n)
     )
@@ -87,7 +87,7 @@ def _event_facts(
         record = json.loads(text)
         if kind == "session_opening":
             opened.setdefault(session_id, record["wall"])
-        elif kind == "session_closed":
+        elif kind == "session_closing":
             closed_ms[session_id] = record["t_us"] // 1000
         else:
             tracks[session_id].add(record["track_id"])

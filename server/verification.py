@@ -75,7 +75,8 @@ class Verification:
             logger.error("verify %s: exit %s: %s", archive, child.returncode, err.decode()[-2000:])
             raise Internal("the verification did not finish")
         report: dict[str, Any] = json.loads(out)
-        return report
+        # Where on this machine it lies is nobody's business but the operator's.
+        return {**report, "archive": archive.name}
 
 
 def _step_back() -> None:

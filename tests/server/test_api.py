@@ -128,6 +128,13 @@ async def test_changing_the_password_ends_the_other_sign_ins(server: Server) -> 
     assert (await there.get("/api/me"))[0] == 401
 
 
+async def test_rooms_are_named_in_the_readers_language(server: Server) -> None:
+    client = await server.signed_in("officer")
+    for language, name in (("zh", "第一讯问室"), ("en", "Interrogation room 1")):
+        _, rooms = await client.get("/api/rooms", headers={"Accept-Language": language})
+        assert rooms[0]["name"] == name
+
+
 async def test_people(server: Server) -> None:
     admin = await server.signed_in("admin")
     person = {"name": "wang", "display_name": "王警官", "role": "officer"}

@@ -202,7 +202,8 @@ async def test_archives_with_what_their_events_say(
             event("session_opening", wall="2026-11-23T09:05:00.000Z"),
             event("track_published", track_id="mic-1"),
             event("track_published", track_id="cam-1"),
-            event("session_closed", t_us=61_500_000),
+            event("session_closing", t_us=61_500_000),
+            event("session_closed", t_us=62_000_000),
         ],
     )
     await records.set_archive("s-1", "s-1", tmp_path / "elsewhere")
