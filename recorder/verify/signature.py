@@ -29,6 +29,7 @@ from recorder.verify.trust import (
     check_sealing,
     check_stamping,
     find_path,
+    load_certificate,
 )
 
 MAX_BYTES = 1 << 20
@@ -145,9 +146,7 @@ def _read_signed(info: Any) -> Signed:
     content_type = str(encapsulated["content_type"].native)
     _check_versions(body, signer, content_type)
     algorithm = _digest_algorithm(body, signer)
-    embedded = tuple(
-        x509.load_der_x509_certificate(choice.chosen.dump()) for choice in body["certificates"]
-    )
+    embedded = tuple(load_certificate(choice.chosen.dump()) for choice in body["certificates"])
     certificate = _find_signer(signer["sid"], embedded)
     attributes = _signed_attributes(signer["signed_attrs"])
     if attributes["content_type"].native != content_type:

@@ -90,6 +90,20 @@ class Refused(Exception):
         self.of_trust = of_trust
 
 
+def load_certificate(der: bytes) -> x509.Certificate:
+    """Read a certificate to the end, so that no later use of it fails on how it is written.
+
+    Raises one of :data:`MALFORMED`.
+    """
+    certificate = x509.load_der_x509_certificate(der)
+    for name in (certificate.subject, certificate.issuer):
+        name.rfc4514_string()
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.extensions
+    if certificate.serial_number <= 0:
+        raise ValueError("a serial number that is not positive")
+    return certificate
+
+
 def name_of(certificate: x509.Certificate) -> str:
     """The subject of a certificate, for people."""
     return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
