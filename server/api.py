@@ -49,6 +49,8 @@ async def _sign_in(request: web.Request) -> web.Response:
         answer["token"] = sign_in.token
     response = web.json_response(answer)
     if not body.bearer:
+        # Whoever sat here before is signed out by this.
+        await accounts.sign_out(request)
         accounts.set_cookie(response, sign_in)
     return response
 

@@ -54,7 +54,7 @@ class Verification:
     async def _verify(self, archive: Path) -> dict[str, Any]:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "server.cli", "verify", "--json"),
+            *("-P", "-m", "server.cli", "verify", "--json"),
             *("--data-dir", str(self._data_dir), str(archive)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -33,6 +33,16 @@ async def test_signing_in_and_out(server: Server) -> None:
     assert (await client.post("/api/sign-out"))[0] == 200
 
 
+async def test_signing_in_again_ends_the_sign_in_before(server: Server) -> None:
+    client = await server.signed_in("officer", "li")
+    before = next(iter(client.http.cookie_jar)).value
+    _, password = await server.accounts.add("wang", "wang", "officer")
+    assert (await client.post("/api/sign-in", {"name": "wang", "password": password}))[0] == 200
+    assert (await client.get("/api/me"))[1]["account"]["name"] == "wang"
+    stolen = server.client()
+    assert (await stolen.get("/api/me", headers={"Cookie": f"tingxun={before}"}))[0] == 401
+
+
 async def test_the_cookie_is_secure_where_the_browser_comes_by_https(
     start_server: Callable[..., Awaitable[Server]],
 ) -> None:
