@@ -2,7 +2,7 @@
 
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
 import { clock, day, readMoment } from "./format.js";
-import { codeOf, request } from "./http.js";
+import { codeOf, detailOf, request } from "./http.js";
 import { placeName, t } from "./texts.js";
 import { problemNotice } from "./ui/notices.js";
 
@@ -23,6 +23,7 @@ export class BookingForm {
     this.people = [];
     /** @type {string|null} */
     this.problem = null;
+    this.detail = "";
     this.sending = false;
     const now = new Date();
     const interrogation = options.rooms.find((room) => room.kind === "interrogation");
@@ -89,6 +90,7 @@ export class BookingForm {
       this.options.booked();
     } catch (cause) {
       this.problem = codeOf(cause);
+      this.detail = detailOf(cause);
       this.sending = false;
       this.options.changed();
     }
@@ -170,7 +172,7 @@ export class BookingForm {
   view() {
     return html`
       <form class="booking" @submit=${this.submitted} novalidate aria-label=${t("lobby.new")}>
-        ${problemNotice(this.problem)}
+        ${problemNotice(this.problem, this.detail)}
         <div class="booking-fields">
           ${this.textField("case_number")}
           ${this.choice("kind", t("booking.kind"), KINDS.map((kind) => ({

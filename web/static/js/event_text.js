@@ -4,13 +4,24 @@ import { t } from "./texts.js";
 
 /** @import { RoomEvent } from "./types.js" */
 
+/** Sources by the first part of a track id ("cam-1"). */
+const SOURCES = {
+  cam: "camera", wide: "wide_camera", mic: "microphone", evidence: "evidence_display", doc: "document_camera",
+};
+
+/** @param {RoomEvent} event */
+function sourceOf(event) {
+  const prefix = (event.track_id ?? "").split("-")[0];
+  return event.source ?? SOURCES[/** @type {keyof typeof SOURCES} */ (prefix)];
+}
+
 /**
  * @param {RoomEvent} event
  * @param {(participantId: string) => string} nameOf
  */
 export function eventText(event, nameOf) {
   const name = event.name ?? (event.participant_id ? nameOf(event.participant_id) : "");
-  const source = event.source ? t(`source.${event.source}`) : event.track_id ?? "";
+  const source = sourceOf(event) ? t(`source.${sourceOf(event)}`) : "";
   switch (event.type) {
     case "track_muted":
       return t(event.muted ? "event.track_muted" : "event.track_unmuted", { name, source });

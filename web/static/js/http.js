@@ -52,3 +52,11 @@ export async function request(path, options = {}) {
 export function codeOf(cause) {
   return cause instanceof RequestError ? cause.code : "internal";
 }
+
+/**
+ * What the server says of a field that it does not take; nothing for any other error.
+ * @param {unknown} cause
+ */
+export function detailOf(cause) {
+  return cause instanceof RequestError && cause.code === "field_invalid" ? cause.message : "";
+}

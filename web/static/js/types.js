@@ -131,8 +131,8 @@
  * @property {string|null} site
  * @property {string} codec
  * @property {string} mime
- * @property {string} container
- * @property {{file: string, size: number, sha256: string}} init
+ * @property {string|null} container null, like init, for a track that never brought anything
+ * @property {{file: string, size: number, sha256: string}|null} init
  * @property {ReplaySegment[]} segments
  * @property {ReplayGap[]} gaps
  * @property {number} expected_us

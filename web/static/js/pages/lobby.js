@@ -7,6 +7,7 @@ import { html, nothing, render } from "/vendor/lit-html/lit-html.js";
 import { BookingForm } from "../booking.js";
 import { clock, day } from "../format.js";
 import { codeOf, request } from "../http.js";
+import { PasswordForm } from "../password.js";
 import { languageChanges, placeName, t } from "../texts.js";
 import { startHeader } from "../ui/header.js";
 import { problemNotice } from "../ui/notices.js";
@@ -27,6 +28,7 @@ let rooms = [];
 let problem = null;
 /** @type {BookingForm|null} */
 let booking = null;
+const password = new PasswordForm(draw);
 
 async function refresh() {
   try {
@@ -150,6 +152,8 @@ function draw() {
       <section class="lobby-rooms" aria-labelledby="rooms-title">
         <h2 id="rooms-title">${t("lobby.rooms")}</h2>
         ${roomList()}
+        <h3>${t("lobby.account")}</h3>
+        ${password.view()}
       </section>
       <section class="lobby-sessions" aria-labelledby="sessions-title">
         <div class="row lobby-top">

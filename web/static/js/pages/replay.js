@@ -47,6 +47,9 @@ async function start() {
     return;
   }
   if (!replay) return;
+  // What was still on its way at the end is in the segments, a little after the session's last moment.
+  const ends = replay.tracks.map(({ segments }) => segments.at(-1)?.end_us ?? 0);
+  replay.duration_us = Math.max(replay.duration_us, ...ends);
   large = firstLarge(replay);
   player = new Player(replay, draw);
   verdict = new Verdict(replay, draw);

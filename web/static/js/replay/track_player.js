@@ -27,7 +27,7 @@ const PATIENCE_MS = 1_500;
 const RETRY_MS = 1_000;
 
 export class TrackPlayer {
-  /** @type {"loading"|"ready"|"unsupported"|"failed"} */
+  /** @type {"loading"|"ready"|"empty"|"unsupported"|"failed"} empty: nothing was ever recorded */
   status = "loading";
   /** @type {Map<number, SegmentState>} by segment number; not in it: open */
   states = new Map();
@@ -62,11 +62,12 @@ export class TrackPlayer {
     this.element.dataset.trackId = track.track_id;
     this.element.muted = track.source !== "microphone";
     if (this.element instanceof HTMLVideoElement) this.element.playsInline = true;
-    if (!MediaSource.isTypeSupported(track.mime)) {
-      this.status = "unsupported";
+    if (!track.init || !MediaSource.isTypeSupported(track.mime)) {
+      this.status = track.init ? "unsupported" : "empty";
       return;
     }
-    this.#source.addEventListener("sourceopen", () => this.#open(duration_us), { once: true });
+    const { init } = track;
+    this.#source.addEventListener("sourceopen", () => this.#open(init, duration_us), { once: true });
     this.element.src = URL.createObjectURL(this.#source);
   }
 
@@ -163,11 +164,14 @@ export class TrackPlayer {
     this.element.removeAttribute("src");
   }
 
-  /** @param {number} duration_us */
-  async #open(duration_us) {
+  /**
+   * @param {import("./verified_fetch.js").Described} init
+   * @param {number} duration_us
+   */
+  async #open(init, duration_us) {
     this.#source.duration = duration_us / 1e6;
     this.#buffer = this.#source.addSourceBuffer(this.track.mime);
-    const bytes = await this.#fetch(this.track.init, this.#closed.signal);
+    const bytes = await this.#fetch(init, this.#closed.signal);
     if (!bytes) {
       this.status = this.#closed.signal.aborted ? "loading" : "failed";
       this.changed();

@@ -36,7 +36,7 @@ export function trackPlace(track) {
  */
 export function missingWords(player, at_us) {
   if (player.status === "unsupported") return t("replay.unsupported", { codec: player.track.codec });
-  if (player.status === "failed") return t("replay.segment_failed", { file: player.track.init.file });
+  if (player.status === "failed") return t("replay.segment_failed", { file: player.track.init?.file ?? "" });
   const there = player.at(at_us);
   switch (there.kind) {
     case "media": return null;

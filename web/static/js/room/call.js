@@ -75,6 +75,11 @@ export class Call {
     return this.room?.participants.filter(({ id }) => id !== this.welcome?.participant_id) ?? [];
   }
 
+  /** Whether the session has ended and nothing is sent any more. */
+  get over() {
+    return ["closed", "sealed"].includes(this.room?.phase ?? "");
+  }
+
   /** @param {string} permission */
   may(permission) {
     return this.welcome?.permissions.includes(permission) ?? false;
@@ -159,6 +164,7 @@ export class Call {
   #welcomed(welcome) {
     this.welcome = welcome;
     this.#stated(welcome.state);
+    if (this.over) return;
     if (!this.publisher || !this.subscriber) {
       this.#startMedia(welcome);
     } else if (!this.publisher.sound || !this.#allPublished()) {
@@ -205,7 +211,8 @@ export class Call {
   #stated(room) {
     this.room = room;
     this.#recordingHeard = performance.now();
-    this.#tellMuted();
+    if (this.over) this.#stopMedia();
+    else this.#tellMuted();
     this.listener.changed();
   }
 
@@ -226,10 +233,17 @@ export class Call {
   /** @param {string|null} code */
   #ended(code) {
     removeEventListener("online", this.retry);
+    this.#stopMedia();
+    this.listener.ended(code);
+  }
+
+  /** Lets go of camera and microphone and of what is shown. */
+  #stopMedia() {
     this.publisher?.close();
     this.subscriber?.close();
     this.exhibit?.stop();
+    this.exhibit = null;
     for (const track of Object.values(this.tracks)) track.stop();
-    this.listener.ended(code);
+    this.tracks = {};
   }
 }

@@ -79,8 +79,8 @@ export class Controls {
   view() {
     return html`
       <footer class="controls" role="toolbar" aria-label=${t("controls.label")}>
-        ${this.call.may("publish") ? this.#own() : nothing}
-        ${this.call.may("mark") ? this.#marker() : nothing}
+        ${this.call.may("publish") && !this.call.over ? this.#own() : nothing}
+        ${this.call.may("mark") && !this.call.over ? this.#marker() : nothing}
         ${this.#session()}
       </footer>`;
   }
@@ -129,15 +129,13 @@ export class Controls {
       <div class="stack">
         <button type="button" class="button" @click=${() => this.#show(showScreen)}
           data-testid="evidence-screen">${t("evidence.screen")}</button>
-        <div class="field">
-          <label for="evidence-file">${t("evidence.file")}</label>
-          <input class="input" type="file" id="evidence-file" accept="image/*,video/*"
-            data-testid="evidence-file" @change=${(/** @type {Event} */ event) => {
+        <label class="button file" data-testid="evidence-file">${t("evidence.file")}
+          <input class="visually-hidden" type="file" accept="image/*,video/*"
+            @change=${(/** @type {Event} */ event) => {
               const file = /** @type {HTMLInputElement} */ (event.target).files?.[0];
               if (file) this.#show(() => showFile(file));
-            }}>
-          <span class="hint">${t("evidence.file_hint")}</span>
-        </div>
+            }}></label>
+        <p class="small soft">${t("evidence.file_hint")}</p>
         ${player ? html`<button type="button" class="button" @click=${() => {
             if (player.paused) player.play(); else player.pause();
             this.changed();

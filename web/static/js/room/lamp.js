@@ -41,7 +41,7 @@ export function lamp(recording, pauseReason) {
     <div class="lamp" data-state=${state} data-testid="lamp">
       <svg viewBox="0 0 24 24" aria-hidden="true">${SHAPES[state]}</svg>
       <span role="status" class="lamp-text">${text}</span>
-      <span class="figures lamp-time" data-testid="recorded-time">${recording?.recorded_ms
+      <span class="figures lamp-time" data-testid="recorded-time">${recording && (recording.recorded_ms || state === "recording")
         ? duration(recording.recorded_ms) : ""}</span>
       <span class="lamp-copies">${copies}</span>
     </div>`;

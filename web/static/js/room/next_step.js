@@ -34,7 +34,9 @@ export function nextStep(call) {
     }
     case "live":
       return {
-        step: call.may("pause") ? "pause" : null, blocked: false, words: failed,
+        step: call.may("pause") ? "pause" : null,
+        blocked: false,
+        words: failed || (call.may("pause") ? "" : t("step.live")),
         mayClose: call.may("close"),
       };
     case "paused": {

@@ -35,8 +35,8 @@ export function stage(scene, { evidenceLarge, toggleEvidence, stopShowing }) {
   const shown = evidenceTrack(call);
   const actions = html`
     ${shown ? html`<button type="button" class="button compact" @click=${toggleEvidence}
-      aria-pressed=${evidenceLarge} data-testid="enlarge-evidence">${icons.enlarge()}
-      ${t(evidenceLarge ? "evidence.small" : "evidence.large")}</button>` : nothing}
+      aria-pressed=${evidenceLarge} title=${t(evidenceLarge ? "evidence.small" : "evidence.large")}
+      aria-label=${t("evidence.large")} data-testid="enlarge-evidence">${icons.enlarge()}</button>` : nothing}
     ${shown?.own ? html`<button type="button" class="button compact" @click=${stopShowing}
       data-testid="stop-evidence">${t("evidence.stop")}</button>` : nothing}`;
   return html`

@@ -32,14 +32,20 @@ function audience(call, participantId) {
   return html`<span class="audience" title=${text}>${text}</span>`;
 }
 
+/** Phases in which picture and sound are no longer passed on. */
+const ENDED = new Set(["closing", "closed", "sealed"]);
+
 /**
  * What is said instead of a picture.
+ * @param {Call} call
  * @param {Participant} participant
- * @param {boolean} hasTrack
+ * @param {{hasTrack: boolean, covered: boolean}} picture
  */
-function absence(participant, hasTrack) {
+function absence(call, participant, { hasTrack, covered }) {
+  if (ENDED.has(call.room?.phase ?? "")) return t("tile.ended");
   if (participant.present === "no") return t("tile.not_here");
   if (participant.present === "reconnecting") return t("tile.reconnecting");
+  if (covered) return t("tile.covered");
   return hasTrack ? t("tile.connecting") : t("tile.no_camera");
 }
 
@@ -67,7 +73,7 @@ export function seat(scene, participant, { source = "camera", name, own = false 
       <div class="picture">
         ${showing ? elements.video(key, media) : nothing}
         ${showing && elements.hasPicture(key) ? nothing : html`
-          <p class="absence">${covered && !gone ? t("tile.covered") : absence(participant, Boolean(track))}</p>`}
+          <p class="absence">${absence(call, participant, { hasTrack: Boolean(track), covered: Boolean(covered) })}</p>`}
       </div>
       <footer class="plate">
         <p class="who"><strong>${participant.name}</strong>
@@ -76,8 +82,8 @@ export function seat(scene, participant, { source = "camera", name, own = false 
           ${!gone && participant.present === "yes" && !microphone && participant.role !== "observer"
             ? html`<span class="tag">${t("tile.no_microphone")}</span>` : nothing}</p>
         ${problem ? html`<p class="weak small" role="status">${problem}</p>` : nothing}
-        <p class="small soft where">${placeName(participant.site_id, participant.site_name)}
-          ${gone ? nothing : audience(call, participant.id)}</p>
+        <p class="small soft where">${gone ? nothing : audience(call, participant.id)}
+          <span class="site">${placeName(participant.site_id, participant.site_name)}</span></p>
       </footer>
     </section>`;
 }
