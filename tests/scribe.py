@@ -112,7 +112,15 @@ class Scribe:
         self.gaps[track] = []
         self.ledger.append(record)
 
-    def segment(self, track: str, t0_us: int, length_us: int = SEGMENT_US) -> None:
+    def segment(
+        self,
+        track: str,
+        t0_us: int,
+        length_us: int = SEGMENT_US,
+        media_t0_us: int | None = None,
+    ) -> None:
+        """A segment at ``t0_us`` of the session; its media begin there too unless told."""
+        media_us = t0_us if media_t0_us is None else media_t0_us
         init = self.inits[track]
         number = len(self.segments[track]) + 1
         content = b"".join(
@@ -126,8 +134,8 @@ class Scribe:
             **self._store(self.layout.segment(track, number, init["container"]), content),
             "t0_us": t0_us,
             "end_us": t0_us + length_us,
-            "media_t0": t0_us * ticks // 1_000_000,
-            "media_end": (t0_us + length_us) * ticks // 1_000_000,
+            "media_t0": media_us * ticks // 1_000_000,
+            "media_end": (media_us + length_us) * ticks // 1_000_000,
             "samples": 100,
             "key": True,
             "rtp": {"ssrc": 1234, "first_seq": 1, "last_seq": 100, "first_ts": 0, "ntp_us": None},

@@ -7,17 +7,18 @@ sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, zip_longest
 from typing import Any
 
-from recorder.verify.chain import CHAIN, Chain, Track, strict_json
+from recorder.verify.chain import CHAIN, Chain, Segment, Track, strict_json
 from recorder.verify.manifests import BAG_INFO, SESSION
 from recorder.verify.report import Findings, clock
 
 TOLERANCE_US = 100_000
 """What may be neither captured nor declared at an edge of what was captured, where media was on its
-way. There is one edge at the start, one at each end of a live interval, one at each hole."""
+way: at the start, at the ends of a live interval, at a hole. A correction of a sender's clock may
+also move a segment by so much against the one that its media continue."""
 
 Interval = tuple[int, int]
 
@@ -81,7 +82,7 @@ def _check_account(
     live: Sequence[Interval],
     findings: Findings,
 ) -> None:
-    spans = merge((segment.t0_us, segment.end_us) for segment in track.segments)
+    spans = merge(_captured(track.segments))
     declared = intersect(merge((gap.from_us, gap.to_us) for gap in track.gaps), live)
     sums = {
         "segments": len(track.segments),
@@ -104,6 +105,19 @@ def _check_account(
         expected = f"{name}: expected_us {account['expected_us']} captured or declared missing"
         findings.add(9, CHAIN, place, expected, f"{missing} us are neither")
     _check_holes(name, track, spans, declared, live, findings)
+
+
+def _captured(segments: Sequence[Segment]) -> Iterator[Interval]:
+    """The times of the segments; one whose media go on in the next lasts until that begins."""
+    for segment, after in zip_longest(segments, segments[1:]):
+        end = segment.end_us
+        if (
+            after is not None
+            and after.media_t0 == segment.media_end
+            and 0 < after.t0_us - end <= TOLERANCE_US
+        ):
+            end = after.t0_us
+        yield segment.t0_us, end
 
 
 def _check_holes(

@@ -103,6 +103,19 @@ def test_edges_may_differ_a_little(scribe: Any, keys: Any) -> None:
     assert verdict(scribe, keys) == (True, set())
 
 
+@pytest.mark.parametrize(("captured_us", "sealed"), [(6_000_000, True), (5_750_000, False)])
+def test_a_corrected_clock_is_no_hole(
+    scribe: Any, keys: Any, captured_us: int, sealed: bool
+) -> None:
+    """Media that go on without a break, on a clock that is put right by 5 ms at each segment."""
+    scribe.init("mic-1", "microphone", "opus", "cmaf")
+    for n in range(60):
+        scribe.segment("mic-1", n * 100_000, 95_000, n * 95_000)
+    own = account(segments=60, samples=6_000, expected_us=captured_us, captured_us=captured_us)
+    scribe.close(6_000_000, tracks=[own])
+    assert verdict(scribe, keys)[0] == sealed
+
+
 def test_a_track_without_account_and_an_account_without_track(scribe: Any, keys: Any) -> None:
     two_segments(scribe)
     silent = account(track="cam-9", segments=0, samples=0, expected_us=0, captured_us=0)
