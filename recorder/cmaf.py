@@ -4,8 +4,8 @@ Before this: :mod:`recorder.track`. After it: :mod:`recorder.segment`.
 
 Clauses are those of ISO/IEC 14496-12:2022 (boxes), 14496-15:2022 (AVC) and of "Encapsulation of
 Opus in ISO Base Media File Format" 0.6.8. An initialisation file, then any number of fragments,
-each a ``moof`` and an ``mdat``; one after the other in a file they play. The timescale of a track is
-its RTP clock.
+each a ``moof`` and an ``mdat``; one after the other in a file they play. The timescale of a track
+is its RTP clock.
 """
 
 from __future__ import annotations

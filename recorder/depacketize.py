@@ -4,7 +4,7 @@ Before this in a packet's path: :mod:`recorder.reorder`, which hands over packet
 how many are missing between two. After it: :mod:`recorder.timeline` and :mod:`recorder.track`.
 
 An access unit is what a decoder takes at once: one picture, or one Opus packet. Each depacketizer
-puts complete ones into its list ``ready``. A unit that lacks a packet is dropped whole; the next
+hands complete ones to ``on_unit``. A unit that lacks a packet is dropped whole; the next
 one that is complete says in ``lost`` that something is missing before it. A payload that makes no
 sense is counted in ``malformed`` and is then the same as a lost packet: nothing here raises. What
 can pile up is bounded by :data:`MAX_UNIT_BYTES` and :data:`MAX_UNIT_PARTS`.
@@ -15,6 +15,7 @@ No I/O here, and no clock.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from recorder.h264 import NalType, picture_size
@@ -30,6 +31,8 @@ OPUS_HZ = 48_000
 _MAX_OPUS_TICKS = OPUS_HZ * 120 // 1000
 _MIN_VP8_KEY_BYTES = 10
 
+# Plain integers: these are compared for each packet.
+_FU_A, _STAP_A = int(NalType.FU_A), int(NalType.STAP_A)
 _NAL_LENGTH = struct.Struct("!I").pack
 
 
@@ -54,16 +57,22 @@ class AccessUnit(NamedTuple):
     payload: bytes
 
 
+OnUnit = Callable[[AccessUnit], None]
+
+
 class Depacketizer(Persistent):
-    """What the three have in common: ``ready``, losses, and the unit being put together."""
+    """What the three have in common: losses, and the unit being put together.
+
+    ``on_unit`` is called with each complete unit, in order.
+    """
 
     _STATE: tuple[str, ...] = (
         "malformed", "_lost", "_open", "_timestamp", "_first_seq", "_last_seq", "_arrival_us",
         "_key", "_width", "_height", "_parts", "_bytes", "_unsure",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.ready: list[AccessUnit] = []
+    def __init__(self, on_unit: OnUnit) -> None:
+        self._on_unit = on_unit
         self.malformed = 0
         self._lost = 0
         self._open = False
@@ -122,7 +131,7 @@ class Depacketizer(Persistent):
         self._width = self._height = 0
 
     def _emit(self) -> None:
-        self.ready.append(
+        self._on_unit(
             AccessUnit(
                 self._timestamp,
                 self._first_seq,
@@ -172,7 +181,7 @@ class OpusDepacketizer(Depacketizer):
                 self._refuse()
                 return
         payload, lost = packet[start:end], self._lost
-        self.ready.append(
+        self._on_unit(
             AccessUnit(timestamp, seq, seq, arrival_us, True, 0, 0, duration, lost, payload)
         )
         self._lost = 0
@@ -274,8 +283,8 @@ class H264Depacketizer(Depacketizer):
 
     _STATE = (*Depacketizer._STATE, "sps", "pps", "_size", "_skip", "_fu_at", "_fu_bytes")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, on_unit: OnUnit) -> None:
+        super().__init__(on_unit)
         self.sps = b""
         self.pps = b""
         self._size = (0, 0)
@@ -298,6 +307,22 @@ class H264Depacketizer(Depacketizer):
         """See :meth:`Depacketizer.push`."""
         if start >= end:
             return
+        if (
+            self._fu_at >= 0
+            and timestamp == self._timestamp
+            and packet[start] & 0x1F == _FU_A
+            and start + 2 < end
+            and not (packet[start + 1] & 0xC0 or marker)
+        ):
+            # Most packets by far: the middle of a fragmented NAL unit.
+            size = end - start - 2
+            self._parts.append(packet[start + 2 : end])
+            self._bytes += size
+            self._fu_bytes += size
+            self._last_seq = seq
+            if self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_UNIT_PARTS:
+                self._refuse()
+            return
         if self._open:
             if timestamp != self._timestamp:
                 # No marker, but nothing is missing either; unless a fragment has no end.
@@ -307,14 +332,14 @@ class H264Depacketizer(Depacketizer):
         elif not self._start_unit(packet, start, end, timestamp, seq, arrival_us):
             return
         kind = packet[start] & 0x1F
-        if kind == NalType.FU_A:
+        if kind == _FU_A:
             good = self._fragment(packet, start, end)
         elif self._fu_at >= 0:
             good = False
-        elif kind == NalType.STAP_A:
+        elif kind == _STAP_A:
             good = self._aggregate(packet, start, end)
         else:
-            good = 0 < kind < NalType.STAP_A
+            good = 0 < kind < _STAP_A
             if good:
                 self._nal(packet[start:end])
         if not good or self._bytes > MAX_UNIT_BYTES or len(self._parts) > MAX_UNIT_PARTS:
@@ -434,9 +459,9 @@ def _starts_picture(packet: bytes, start: int, end: int) -> bool:
     """
     kind = packet[start] & 0x1F
     at = start
-    if kind == NalType.STAP_A:
+    if kind == _STAP_A:
         at += 3
-    elif kind == NalType.FU_A:
+    elif kind == _FU_A:
         if end - start < 3 or not packet[start + 1] & 0x80:
             return False
         at += 1
@@ -448,6 +473,7 @@ def _starts_picture(packet: bytes, start: int, end: int) -> bool:
     return kind in (NalType.SEI, NalType.SPS, NalType.PPS, NalType.DELIMITER)
 
 
-def depacketizer(codec: str) -> Depacketizer:
+def depacketizer(codec: str, on_unit: OnUnit) -> Depacketizer:
     """The depacketizer of ``H264``, ``VP8`` or ``opus``. Raises KeyError for anything else."""
-    return {"H264": H264Depacketizer, "VP8": Vp8Depacketizer, "opus": OpusDepacketizer}[codec]()
+    kinds = {"H264": H264Depacketizer, "VP8": Vp8Depacketizer, "opus": OpusDepacketizer}
+    return kinds[codec](on_unit)

@@ -3,14 +3,16 @@
 Before this in a packet's path: :mod:`recorder.wire`. After it: :mod:`recorder.track`, one for each
 logical track, and :mod:`recorder.journal`, which makes durable what they decide.
 
-:class:`Intake` is a deterministic function of its inputs. Every ``chunk_us`` of input (and at once
-where somebody waits for it: the first media of a track, a finished segment) it *commits*: media to
-the files, its own memory to the state, then ledger lines. After a commit nothing before it has to
-be sent again, whatever dies.
+:class:`Intake` is a deterministic function of its inputs. Every
+:data:`COMMIT_US` of input (and at once where somebody waits for it: the first media of a track) it
+*commits*: its own memory to the state, with the media that is not yet in a file, then the ledger
+lines. After a commit nothing before it has to be sent again, whatever dies. Media goes to the files
+every ``chunk_us``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from recorder import wire
@@ -20,6 +22,12 @@ from recorder.timeline import ParticipantClock
 from recorder.track import Outbox, Setting, Track
 from rooms.errors import MessageMalformed
 from rooms.moment import format_wall, parse_wall
+
+COMMIT_US = 500_000
+"""The server waits at most so much input for an acknowledgement."""
+
+HURRIED_US = 10_000_000
+"""Nobody waits longer than this for a track to start."""
 
 _MAX_TRACKS = 256
 """Logical tracks of one session; a session has at most some dozens."""
@@ -34,18 +42,22 @@ class Intake:
 
     def __init__(self, job: wire.Job, journal: Journal) -> None:
         self.reports: list[wire.Report] = []
+        self.sealed = False
+        """The archive is sealed: nothing remains to be done."""
         self._job = job
         self._journal = journal
         self._n = 0
         self._now_us = 0
-        self._next_flush_us = job.chunk_us
+        self._next_commit_us = COMMIT_US
+        self._next_chunk_us = job.chunk_us
         self._paused = False
+        self._hurried_us = 0
         self._ended_us: int | None = None
         """When the session began to close."""
         self._recovered = False
         """Inputs may be missing before the newest ones: the server itself had died."""
         self._live = LiveTime()
-        self._outbox = Outbox()
+        self._outbox = Outbox(self._urge)
         self._setting = Setting(
             layout=journal.layout,
             opened=parse_wall(journal.opened_wall),
@@ -57,6 +69,10 @@ class Intake:
         self._clocks: dict[str, ParticipantClock] = {}
         self._tracks: dict[str, Track] = {}
         self._by_index: dict[int, Track] = {}
+        self._takers: dict[int, Callable[[bytes, int], None]] = {}
+        """What takes the packets of each track index; empty in a pause."""
+        self._commit_us = min(COMMIT_US, job.chunk_us)
+        """When the next commit is due; 0 when it is due at once."""
         if journal.state is not None:
             self._restore(journal.state)
             self._take_over()
@@ -64,28 +80,48 @@ class Intake:
             journal.commit(self._snapshot(), [])
         self.reports.insert(0, wire.Hello(self._n))
 
-    def take(self, message: wire.Message) -> bool:
-        """Take the next message; True when it was the last one and the archive is sealed."""
-        if isinstance(message, wire.RtpInput):
-            n, arrival_us, index, packet = message
-            if not self._advance(n, arrival_us):
-                return False
-            track = self._by_index.get(index)
-            if track is not None and not self._paused:
-                track.packet(packet, self._now_us)
-        elif isinstance(message, wire.CloseInput):
-            return self._advance(message.n, message.arrival_us) and self._close(message)
-        elif isinstance(
-            message, wire.TickInput | wire.SenderReportInput | wire.EventInput | wire.TrackInput
-        ):
-            if not self._advance(message.n, message.arrival_us):
-                return False
-            self._take_rare(message)
-        else:
-            raise MessageMalformed(f"{type(message).__name__} is no input of a recording")
-        if self._outbox.urgent or self._now_us >= self._next_flush_us:
+    def packet(self, n: int, arrival_us: int, index: int, packet: bytes) -> None:
+        """Take an :class:`~recorder.wire.RtpInput`, given as its fields."""
+        if n != self._n + 1:
+            self._check_number(n)
+            return
+        self._n = n
+        now_us = self._now_us
+        if arrival_us > now_us:
+            self._now_us = now_us = arrival_us
+        take = self._takers.get(index)
+        if take is not None:
+            take(packet, now_us)
+        if now_us >= self._commit_us:
             self._commit()
-        return False
+
+    def take(self, message: wire.Message) -> None:
+        """Take any other message."""
+        match message:
+            case wire.RtpInput():
+                self.packet(*message)
+                return
+            case wire.CloseInput() if self._advance(message.n, message.arrival_us):
+                self._close(message)
+                return
+            case (
+                wire.TickInput() | wire.SenderReportInput() | wire.EventInput() | wire.TrackInput()
+            ):
+                if self._advance(message.n, message.arrival_us):
+                    self._take_rare(message)
+            case wire.CloseInput():
+                return
+            case _:
+                raise MessageMalformed(f"{type(message).__name__} is no input of a recording")
+        if self._now_us >= self._commit_us:
+            self._commit()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody waits for what comes next: a start, a resumption, the end."""
+        if self._now_us >= self._hurried_us:
+            return self._ended_us is not None
+        return any(track.awaited for track in self._tracks.values())
 
     def stop(self) -> None:
         """The server is gone or wants no more: make everything durable, and keep it resumable."""
@@ -103,12 +139,16 @@ class Intake:
     def _advance(self, n: int, arrival_us: int) -> bool:
         """Whether this input is new. Arrival times never run backwards."""
         if n != self._n + 1:
-            if n <= self._n:
-                return False
-            raise MessageMalformed(f"input {n} follows {self._n}")
+            self._check_number(n)
+            return False
         self._n = n
         self._now_us = max(self._now_us, arrival_us)
         return True
+
+    def _check_number(self, n: int) -> None:
+        """A number that was there before is a repetition; one too high means a loss."""
+        if n > self._n:
+            raise MessageMalformed(f"input {n} follows {self._n}")
 
     def _take_rare(
         self, message: wire.TickInput | wire.SenderReportInput | wire.EventInput | wire.TrackInput
@@ -138,6 +178,8 @@ class Intake:
             self._by_index.pop(track.binding.track_index, None)
             track.bind(binding)
         self._by_index[binding.track_index] = track
+        self._find_takers()
+        self._hurried_us = self._now_us + HURRIED_US
 
     def _new_track(self, binding: wire.TrackInput) -> Track:
         clock = self._clocks.setdefault(binding.participant_id, ParticipantClock())
@@ -170,10 +212,14 @@ class Intake:
                 for track in tracks:
                     track.pause(at_us)
                 self._paused = True
+                self._find_takers()
             case "session_resuming":
                 self._paused = False
+                self._find_takers()
+                self._hurried_us = self._now_us + HURRIED_US
             case "session_resumed":
                 self._paused = False
+                self._find_takers()
                 for track in tracks:
                     track.resume(at_us)
                 self._live.begin(at_us)
@@ -181,11 +227,13 @@ class Intake:
                 gone = self._tracks.get(str(record.get("track_id")))
                 if gone is not None:
                     gone.unpublish(at_us)
+                    self._by_index.pop(gone.binding.track_index, None)
+                    self._find_takers()
             case "session_closing":
                 self._ended_us = at_us
                 self._live.end(at_us)
 
-    def _close(self, message: wire.CloseInput) -> bool:
+    def _close(self, message: wire.CloseInput) -> None:
         if self._journal.closing is None:
             end_us = self._ended_us
             if end_us is None:
@@ -208,16 +256,21 @@ class Intake:
             )
             self._write()
         self.reports += self._journal.seal()
-        return True
+        self.sealed = True
 
     # Making it durable.
 
     def _commit(self) -> None:
-        if self._now_us >= self._next_flush_us:
-            chunk_us = self._job.chunk_us
-            self._next_flush_us = self._now_us - self._now_us % chunk_us + chunk_us
+        now_us, chunk_us = self._now_us, self._job.chunk_us
+        if now_us >= self._next_chunk_us:
+            self._next_chunk_us = now_us - now_us % chunk_us + chunk_us
             for track in self._tracks.values():
-                track.flush(self._now_us)
+                track.flush()
+        if now_us >= self._next_commit_us:
+            self._next_commit_us = now_us - now_us % COMMIT_US + COMMIT_US
+            for track in self._tracks.values():
+                track.settle(now_us)
+        self._commit_us = min(self._next_commit_us, self._next_chunk_us)
         self._write()
         self._report_durable()
 
@@ -228,7 +281,6 @@ class Intake:
         self.reports += map(wire.CheckpointMade, notes)
         outbox.records.clear()
         outbox.key_frames.clear()
-        outbox.urgent = False
 
     def _report_durable(self) -> None:
         stored = {track_id: track for track_id, track in self._tracks.items() if track.stored}
@@ -242,15 +294,24 @@ class Intake:
             )
         )
 
+    def _urge(self) -> None:
+        self._commit_us = 0
+
+    def _find_takers(self) -> None:
+        by_index = {} if self._paused else self._by_index
+        self._takers = {index: track.packet for index, track in by_index.items()}
+
     def _snapshot(self) -> dict[str, Any]:
         return {
             "n": self._n,
             "now_us": self._now_us,
-            "next_flush_us": self._next_flush_us,
+            "next_commit_us": self._next_commit_us,
+            "next_chunk_us": self._next_chunk_us,
             "paused": self._paused,
             "ended_us": self._ended_us,
             "recovered": self._recovered,
             "live": self._live.snapshot(),
+            "indexes": [[i, track.binding.track_id] for i, track in self._by_index.items()],
             "clocks": {key: clock.snapshot() for key, clock in self._clocks.items()},
             "tracks": [[list(track.binding), track.snapshot()] for track in self._tracks.values()],
         }
@@ -258,7 +319,8 @@ class Intake:
     def _restore(self, state: dict[str, Any]) -> None:
         self._n = state["n"]
         self._now_us = state["now_us"]
-        self._next_flush_us = state["next_flush_us"]
+        self._next_commit_us = state["next_commit_us"]
+        self._next_chunk_us = state["next_chunk_us"]
         self._paused = state["paused"]
         self._ended_us = state["ended_us"]
         self._recovered = state["recovered"]
@@ -270,7 +332,9 @@ class Intake:
             binding = wire.TrackInput(*values)
             track = self._new_track(binding)
             track.restore(parts)
-            self._by_index[binding.track_index] = track
+        for index in state["indexes"]:
+            self._by_index[index[0]] = self._tracks[index[1]]
+        self._find_takers()
         self._journal.keep_tracks(key for key, track in self._tracks.items() if track.stored)
 
     def _take_over(self) -> None:

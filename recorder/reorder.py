@@ -11,6 +11,7 @@ No I/O here.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from recorder.depacketize import Depacketizer
@@ -28,13 +29,19 @@ _HEADER_BYTES = 12
 
 
 class Reorder(Persistent):
-    """The order of one SSRC (RFC 3550, 5.1), handing payloads to a depacketizer."""
+    """The order of one SSRC (RFC 3550, 5.1), handing payloads to a depacketizer.
+
+    ``on_first`` is called with the arrival time of the first packet, and of the first after
+    :meth:`flush`.
+    """
 
     _STATE = (
         "duplicates", "unusable", "lost", "_next", "_deadline_us", "_held_bytes", "_stray",
     )  # fmt: skip
 
-    def __init__(self, ssrc: int, wait_us: int, sink: Depacketizer) -> None:
+    def __init__(
+        self, ssrc: int, wait_us: int, sink: Depacketizer, on_first: Callable[[int], None]
+    ) -> None:
         self.ssrc = ssrc
         self.duplicates = 0
         """Packets that came twice, or after they had been declared lost."""
@@ -43,6 +50,7 @@ class Reorder(Persistent):
         self.lost = 0
         self._sink = sink
         self._push = sink.push
+        self._on_first = on_first
         self._wait_us = wait_us
         self._next = -1
         """Extended number of the packet to hand over next, -1 before the first."""
@@ -110,6 +118,7 @@ class Reorder(Persistent):
     def _out_of_order(self, packet: bytes, number: int, arrival_us: int) -> None:
         if self._next < 0:
             # Numbers are extended from one cycle up, so that a late one before it is not negative.
+            self._on_first(arrival_us)
             self._next = 0x10000 | number
             self.push(packet, arrival_us)
             return

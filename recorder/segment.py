@@ -11,6 +11,8 @@ what its state knows: everything after that comes again, as the same bytes.
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recorder.archive import Container, Layout
@@ -72,7 +74,10 @@ class SegmentFile(Persistent):
         Raises the errors of :meth:`recorder.ledger.AppendFile.append`.
         """
         if self._file is None:
-            self._file = AppendFile.resume(self._part, 0)
+            try:
+                self._file = _new_part(self._part)
+            except OSError as error:
+                raise storage_error(error, self._part) from error
         self._file.append(chunk, sync=True)
         self._hash.update(chunk)
         self.size += len(chunk)
@@ -85,15 +90,24 @@ class SegmentFile(Persistent):
         try:
             self._file.close()
             self._part.rename(path)
-            sync_directory(path.parent)
+            # The next one is made with it, so that one sync of the folder serves both.
+            self._file = _new_part(self._part)
         except OSError as error:
             raise storage_error(error, path) from error
         stored = StoredFile(self._layout.relative(path), self.size, self._hash.hexdigest())
         self.closed += 1
         self.size = 0
-        self._file = None
         self._hash = hashlib.sha256()
         return stored
+
+    def finish(self) -> None:
+        """No segment follows. Raises as :meth:`append` does."""
+        self.release()
+        if not self.size:
+            try:
+                self._part.unlink(missing_ok=True)
+            except OSError as error:
+                raise storage_error(error, self._part) from error
 
     def release(self) -> None:
         """Close the descriptor and leave the file as it is."""
@@ -136,3 +150,11 @@ class SegmentFile(Persistent):
                 piece = file.read(min(left, _READ_BYTES))
                 self._hash.update(piece)
                 left -= len(piece)
+
+
+def _new_part(path: Path) -> AppendFile:
+    """An empty file whose name is durable; its content becomes so with each chunk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    sync_directory(path.parent)
+    return AppendFile(path, descriptor, 0)

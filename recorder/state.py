@@ -91,14 +91,15 @@ class StateFile:
             size += len(value)
             return {"$": [size - len(value), len(value)]}
 
-        text = json.dumps(state, separators=(",", ":"), default=outside).encode()
-        body = b"".join((text, *blobs))
+        text = json.dumps(state, separators=(",", ":"), check_circular=False, default=outside)
+        head = text.encode()
+        body = b"".join((head, *blobs))
         if len(body) + _HEAD.size > SLOT_BYTES:
             raise ArchiveBroken(f"a recorder state of {len(body)} bytes")
         generation = self._generation + 1
-        sizes = struct.pack("!QII", generation, len(text), size)
+        sizes = struct.pack("!QII", generation, len(head), size)
         digest = hashlib.sha256(sizes + body).digest()
-        slot = _HEAD.pack(_MAGIC, generation, len(text), size, digest) + body
+        slot = _HEAD.pack(_MAGIC, generation, len(head), size, digest) + body
         try:
             at, written = (generation & 1) * SLOT_BYTES, 0
             while written < len(slot):

@@ -13,6 +13,7 @@ from the next key frame on. No clock: time is the arrival time in the inputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -56,11 +57,14 @@ _DTX_BYTES = 2
 
 @dataclass(slots=True)
 class Outbox:
-    """What the tracks have to say: ledger records in order, key frames wanted, and "write soon"."""
+    """What the tracks have to say: ledger records in order and key frames wanted.
 
+    ``urge`` asks for a commit at once.
+    """
+
+    urge: Callable[[], None]
     records: list[dict[str, Any]] = field(default_factory=list)
     key_frames: list[int] = field(default_factory=list)
-    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Track(Persistent):
     """One logical track of the archive. Raises what writing raises, and nothing for bad media."""
 
     _STATE = (
-        "_bound", "_bound_us", "_first_us", "_packet_us", "_unit_us", "_waiting", "_dropped",
+        "_bound", "_bound_us", "_first_us", "_unit_us", "_waiting", "_dropped",
         "_broken", "_silence", "_absence", "_paused_us", "_wanted_us",
     )  # fmt: skip
 
@@ -95,16 +99,13 @@ class Track(Persistent):
         self._coverage = Coverage(binding.track_id, hz, setting.live, records)
         self._target = setting.segment_target_us * hz // 1_000_000
         self._longest = (STILL_US if self._video else SILENCE_US) * hz // 1_000_000
-        self._sink = depacketizer(binding.codec)
-        self._ready = self._sink.ready
-        self._reorder = Reorder(binding.ssrc, setting.repair_wait_us, self._sink)
+        self._receive(binding)
         self._bound = True
         self._bound_us = binding.arrival_us
         self._first_us: int | None = None
         """Arrival of the first packet of the run; None before it."""
-        self._packet_us = 0
         self._unit_us = 0
-        """Arrival of the newest packet, and of the newest unit that was stored."""
+        """Arrival of the newest unit that was stored."""
         self._waiting = True
         """Nothing of this run is stored yet."""
         self._dropped = False
@@ -142,20 +143,14 @@ class Track(Persistent):
         else:
             self._absence = None
         self._bound = True
-        self._sink = depacketizer(binding.codec)
-        self._ready = self._sink.ready
-        self._reorder = Reorder(binding.ssrc, self._setting.repair_wait_us, self._sink)
+        self._receive(binding)
         self._timeline.new_run()
         self._await_run()
 
-    def packet(self, packet: bytes, arrival_us: int) -> None:
-        """Take one RTP packet."""
-        if self._first_us is None:
-            self._first_packet(arrival_us)
-        self._packet_us = arrival_us
-        self._reorder.push(packet, arrival_us)
-        if self._ready:
-            self._store_ready()
+    @property
+    def packet(self) -> Callable[[bytes, int], None]:
+        """What takes a packet and its arrival time, until the next :meth:`bind`."""
+        return self._reorder.push
 
     def report(self, ntp: int, rtp: int, arrival_us: int) -> None:
         """Take a sender report."""
@@ -166,7 +161,6 @@ class Track(Persistent):
         """Time has come to ``now_us``."""
         if self._reorder.waiting:
             self._reorder.expire(now_us)
-            self._store_ready()
         if self._writer.start is not None and now_us - self._unit_us > STILL_US:
             self._close_segment(self._writer.end)
         if self._bound and self._first_us is None:
@@ -207,6 +201,7 @@ class Track(Persistent):
             self._coverage.end(at_us)
             self._bound = False
         self._coverage.settle(END_OF_TIME_US)
+        self._writer.file.finish()
 
     # What is known.
 
@@ -215,9 +210,17 @@ class Track(Persistent):
         """Whether any media of the track is in files or in the state."""
         return bool(self._writer.codec_name)
 
-    def flush(self, now_us: int) -> None:
-        """Write what is complete to the open segment, and bring the account up to it."""
+    @property
+    def awaited(self) -> bool:
+        """Whether the next media starts a run."""
+        return self._bound and self._waiting
+
+    def flush(self) -> None:
+        """Write what is complete to the open segment, as one chunk."""
         self._writer.flush()
+
+    def settle(self, now_us: int) -> None:
+        """Bring the account up to what has come."""
         if not self._waiting and not self._broken:
             self._cover(self._writer.newest if self._video else self._writer.end)
         self._coverage.settle(now_us - SETTLE_US)
@@ -237,7 +240,7 @@ class Track(Persistent):
 
     def active(self, now_us: int) -> bool:
         """Whether media is coming in."""
-        return self._bound and self.stored and now_us - self._packet_us < ACTIVE_US
+        return self._bound and self.stored and now_us - self._unit_us < ACTIVE_US
 
     @property
     def stored_bytes(self) -> int:
@@ -285,6 +288,13 @@ class Track(Persistent):
         self._waiting = True
         self._dropped = self._broken = self._silence = False
 
+    def _receive(self, binding: TrackInput) -> None:
+        """Make what takes the packets of a new SSRC."""
+        self._sink = depacketizer(binding.codec, self._store)
+        self._reorder = Reorder(
+            binding.ssrc, self._setting.repair_wait_us, self._sink, self._first_packet
+        )
+
     def _first_packet(self, arrival_us: int) -> None:
         self._first_us = arrival_us
         if not self._coverage.expecting:
@@ -296,11 +306,6 @@ class Track(Persistent):
         if not self._coverage.expecting and waited_us > NEVER_ARRIVED_US:
             self._coverage.expect(self._bound_us)
             self._absence = "never_arrived"
-
-    def _store_ready(self) -> None:
-        for unit in self._ready:
-            self._store(unit)
-        self._ready.clear()
 
     def _store(self, unit: AccessUnit) -> None:
         media = self._timeline.place(unit.timestamp, unit.arrival_us, self._writer.end)
@@ -332,7 +337,7 @@ class Track(Persistent):
             self._coverage.skip(at_us, "loss")
         self._coverage.start(media, at_us, fresh=fresh)
         self._waiting = False
-        self._outbox.urgent = True
+        self._outbox.urge()
 
     def _skip_to(self, at_us: int) -> None:
         """Nothing is stored from the cursor to ``at_us``: say why."""
@@ -388,7 +393,6 @@ class Track(Persistent):
     def _drain(self) -> bool:
         """Take everything out of the reorder buffer; whether something is missing at its end."""
         self._reorder.flush()
-        self._store_ready()
         lost = self._sink.lost > 0
         self._sink.finish()
         return lost
@@ -423,8 +427,7 @@ class Track(Persistent):
         self._coverage.miss(media, self._timeline.session_us(media), cause)
 
     def _close_segment(self, end: int) -> None:
-        if self._writer.close(end):
-            self._outbox.urgent = True
+        self._writer.close(end)
 
     def _want_key_frame(self, now_us: int) -> None:
         if self._video and now_us - self._wanted_us >= KEY_FRAME_EVERY_US:

@@ -2,8 +2,8 @@
 
 ``python -m recorder.worker --socket PATH [--session ID]`` connects to the media server, receives
 its :class:`~recorder.wire.Job`, answers with ``Hello`` and then takes numbered inputs until the
-archive is sealed or the server is gone. Before this in a packet's path: :mod:`server.sfu.tap`. After it:
-:mod:`recorder.intake`.
+archive is sealed or the server is gone. Before this in a packet's path: :mod:`server.sfu.tap`.
+After it: :mod:`recorder.intake`.
 
 Exit codes: 0 when the archive is sealed, or when the server hung up (everything is then durable and
 can be taken up again); 1 when it could not go on, after ``Failed`` has said why.
@@ -31,8 +31,11 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
 
-GATHER_S = 0.04
+GATHER_S = 0.1
 """Pause between two reads: waking up for each packet would cost more than recording it."""
+
+HURRIED_S = 0.01
+"""The same while somebody waits for what comes next."""
 
 BUSY_BYTES = 1 << 16
 """After a read of at least so much there is more to read at once."""
@@ -46,7 +49,7 @@ class Worker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._frames = Frames()
+        self._frames = Frames(self._packet, self._message)
         self._recording: Intake | SealedArchive | None = None
 
     def run(self) -> int:
@@ -68,15 +71,23 @@ class Worker:
                 if self._recording is not None:
                     self._recording.stop()
                 return 0
-            for message in self._frames.feed(chunk):
-                if self._recording is None:
-                    self._start(message)
-                elif self._recording.take(message):
-                    self._send_reports()
-                    return 0
+            self._frames.feed(chunk)
             self._send_reports()
-            if len(chunk) < BUSY_BYTES:
-                time.sleep(GATHER_S)
+            recording = self._recording
+            if recording is not None:
+                if recording.sealed:
+                    return 0
+                if len(chunk) < BUSY_BYTES:
+                    time.sleep(HURRIED_S if recording.hurried else GATHER_S)
+
+    def _packet(self, n: int, arrival_us: int, index: int, packet: bytes) -> None:
+        raise MessageMalformed("a packet before the job")
+
+    def _message(self, message: wire.Message) -> None:
+        if self._recording is None:
+            self._start(message)
+        elif not self._recording.sealed:
+            self._recording.take(message)
 
     def _start(self, message: wire.Message) -> None:
         if not isinstance(message, wire.Job):
@@ -88,6 +99,7 @@ class Worker:
             self._recording = SealedArchive(sealed)
         else:
             self._recording = Intake(message, Journal(message))
+        self._frames.on_packet = self._recording.packet
         # What is here now stays to the end; what comes with a packet goes with it.
         gc.collect()
         gc.freeze()

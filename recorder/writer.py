@@ -115,7 +115,9 @@ class TrackWriter(Persistent):
         held = self._held
         if held is not None:
             duration = media - held.media
-            self._samples.append(Sample(held.media, duration, held.key, held.payload))
+            if duration != held.duration:
+                held = Sample(held.media, duration, held.key, held.payload)
+            self._samples.append(held)
             self._usual = min(max(duration, self._least), self._most)
         if self._start is None:
             self._start = media
@@ -139,14 +141,14 @@ class TrackWriter(Persistent):
             self._append(self._samples)
             self._samples = []
 
-    def close(self, end: int) -> bool:
+    def close(self, end: int) -> None:
         """End the open segment at the media time ``end``; its record goes to the ledger.
 
-        False when none is open.
+        Nothing happens when none is open.
         """
         held, start = self._held, self._start
         if held is None or start is None:
-            return False
+            return
         self.end = max(end, held.media + 1)
         self._append(
             [*self._samples, Sample(held.media, self.end - held.media, held.key, held.payload)]
@@ -183,7 +185,6 @@ class TrackWriter(Persistent):
                 "wall": format_wall(self._opened + timedelta(microseconds=t0_us)),
             }
         )
-        return True
 
     def snapshot(self) -> list[Any]:
         """See :meth:`Persistent.snapshot`."""
