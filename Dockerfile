@@ -1,5 +1,6 @@
-# Tingxun with its embedded defaults. Keys, database and archives are in /var/lib/tingxun; TLS belongs
-# in front of it or in a mounted config.yaml (browsers give camera and microphone only over https).
+# Tingxun with its embedded defaults. Keys, database and archives are in /var/lib/tingxun. Mount a
+# config.yaml with media.bind_address and media.announced_address, a range of media ports, and TLS (or
+# put it behind a proxy): browsers give camera and microphone only over https.
 #
 #   docker build -t tingxun .
 #   docker run -p 8080:8080 -p 40000-40099:40000-40099/udp -v tingxun:/var/lib/tingxun \
@@ -21,7 +22,8 @@ COPY recorder recorder
 COPY server server
 COPY web web
 COPY config.yaml ./
-RUN pip install --no-cache-dir --no-deps --no-build-isolation -e .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --config-settings editable_mode=compat -e . \
+    && ln -s /var/lib/tingxun var
 
 USER tingxun
 VOLUME /var/lib/tingxun
@@ -29,4 +31,4 @@ EXPOSE 8080
 HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=3)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tingxun"]
-CMD ["serve", "--host", "0.0.0.0", "--data-dir", "/var/lib/tingxun"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -179,6 +179,14 @@ def test_people_on_the_command_line(run: Run, settings: Path) -> None:
     one_line(user("reset-password", "nobody"), "field_invalid")
 
 
+def test_the_environment_names_the_settings(
+    run: Run, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINGXUN_CONFIG", str(settings))
+    assert run("user", "add", "li", "--role", "officer").code == 0
+    assert (settings.parent / "var" / "tingxun.sqlite3").exists()
+
+
 def test_verify_of_what_is_no_archive(run: Run, settings: Path, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", settings):
         said = run("verify", path, "--config", settings, "--json")

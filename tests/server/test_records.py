@@ -19,6 +19,7 @@ from rooms.errors import (
     BookingConflict,
     ConfigInvalid,
     DataDirUnwritable,
+    DiskFull,
     RoomUnknown,
     SessionUnknown,
 )
@@ -255,6 +256,22 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite3").write_bytes(b"not a database" * 1000)
     with pytest.raises(DataDirUnwritable, match="not a database"):
         await Database.open(tmp_path / "x.sqlite3")
+
+
+async def test_a_full_disk_is_said_and_loses_nothing(
+    database: Database, records: Records, book: Book
+) -> None:
+    await book(session())
+    await database.run(lambda connection: connection.execute(text("PRAGMA max_page_count = 60")))
+    stored = 0
+    with pytest.raises(DiskFull):
+        for _ in range(1000):
+            await records.append_events("s-1", [event(text="x" * 500)])
+            stored += 1
+    assert stored > 0
+    assert len(await records.events("s-1")) == stored
+    await database.run(lambda connection: connection.execute(text("PRAGMA max_page_count = 9999")))
+    assert await records.append_events("s-1", [event()]) == stored
 
 
 async def test_a_failed_transaction_leaves_nothing(records: Records, book: Book) -> None:
