@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,3 +237,11 @@ async def test_every_route_of_the_interface_is_in_the_matrix(server: Server) -> 
         for method, path in routes
         if path not in open_to_all
     } == listed
+
+
+async def test_every_route_of_the_interface_is_documented(server: Server) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "HTTP.md").read_text(encoding="utf-8")
+    for route in server.app.router.routes():
+        path = route.resource.canonical if route.resource else ""
+        if route.method != "HEAD" and path.startswith(("/api/", "/ws/", "/healthz", "/ticket/")):
+            assert f"`{route.method} {path}" in text, (route.method, path)
