@@ -99,9 +99,7 @@ async def test_what_a_server_left_is_sealed_by_the_next(
     assert not (own.archive_dir / session_id).exists()
     async with hosting.HostedServer(own):
         await until_sealed(own.archive_dir / session_id)
-        report = verify(
-            own.archive_dir / session_id, Trust.of_installation(own.certificates_dir)
-        )
+        report = verify(own.archive_dir / session_id, Trust.of_installation(own.certificates_dir))
     assert report.sealed, report.to_json()
     lines = [
         json.loads(line)
