@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from recorder.verify.records import problem_of
+from recorder.verify.records import MAX_INTEGER, is_track, problem_of
 from recorder.verify.report import Findings, clock
 from recorder.verify.tree import MAX_FILES, Tree
 
 CHAIN = "data/chain.jsonl"
+_PUBLICATION = ("track_published", "track_unpublished")
 MAX_LINE_BYTES = 1 << 20
 """A longer line is refused unread."""
 
@@ -81,6 +82,8 @@ class Chain:
     media: list[MediaFile] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
     roots: dict[int, bytes] = field(default_factory=dict)
+    withdrawn: dict[str, list[Gap]] = field(default_factory=dict)
+    """For a track, from each ``track_unpublished`` to the ``track_published`` after it."""
 
 
 def strict_json(raw: bytes) -> Any:
@@ -207,12 +210,33 @@ def _keep(chain: Chain, n: int, record: dict[str, Any], findings: Findings) -> N
         chain.opening = record
     elif kind == "close":
         chain.closing = record
+    elif kind == "event":
+        _keep_event(chain, n, record)
     elif kind in ("init", "seg", "gap"):
         track = chain.tracks.setdefault(record["track"], Track())
         if kind == "gap":
             track.gaps.append(Gap(n, record["from_us"], record["to_us"]))
         else:
             _keep_media(chain, track, n, record, findings)
+
+
+def _keep_event(chain: Chain, n: int, record: dict[str, Any]) -> None:
+    """Remember when a track was withdrawn by its participant: then nothing of it is missing."""
+    event, at_us = record["event"], record["t_us"]
+    name = event.get("track_id")
+    if event["type"] not in _PUBLICATION or not is_track(name) or at_us is None:
+        return
+    if event["type"] == "track_published":
+        _end_withdrawal(chain, name, at_us)
+    else:
+        chain.withdrawn.setdefault(name, []).append(Gap(n, at_us, MAX_INTEGER))
+
+
+def _end_withdrawal(chain: Chain, name: str, at_us: int) -> None:
+    """The track is back, by its event or by media that came later than its withdrawal."""
+    withdrawn = chain.withdrawn.get(name)
+    if withdrawn and withdrawn[-1].to_us == MAX_INTEGER and at_us >= withdrawn[-1].from_us:
+        withdrawn[-1] = withdrawn[-1]._replace(to_us=at_us)
 
 
 def _keep_media(
@@ -229,6 +253,7 @@ def _keep_media(
         )
     )  # fmt: skip
     if segment:
+        _end_withdrawal(chain, record["track"], t0_us)
         track.segments.append(
             Segment(
                 n, number, t0_us, end_us, record["media_t0"], record["media_end"], record["samples"]

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, zip_longest
 from typing import Any
 
-from recorder.verify.chain import CHAIN, Chain, Segment, Track, strict_json
+from recorder.verify.chain import CHAIN, Chain, Gap, Segment, Track, strict_json
 from recorder.verify.manifests import BAG_INFO, SESSION
 from recorder.verify.report import Findings, clock
 
-TOLERANCE_US = 100_000
+TOLERANCE_US = 300_000
 """What may be neither captured nor declared at an edge of what was captured, where media was on its
 way: at the start, at the ends of a live interval, at a hole. A correction of a sender's clock may
 also move a segment by so much against the one that its media continue."""
@@ -45,6 +45,7 @@ def check_completeness(
         else:
             track = chain.tracks.get(name, Track())
             _check_account(name, track, accounts[name], place, live, findings)
+            _check_holes(name, track, live, chain.withdrawn.get(name, ()), findings)
     total = sum(end - start for start, end in live)
     gaps = sum(len(track.gaps) for track in chain.tracks.values())
     findings.details[9] = f"{len(accounts)} tracks over {clock(total)} live, {gaps} declared gaps"
@@ -104,7 +105,6 @@ def _check_account(
     if abs(missing) > tolerance:
         expected = f"{name}: expected_us {account['expected_us']} captured or declared missing"
         findings.add(9, CHAIN, place, expected, f"{missing} us are neither")
-    _check_holes(name, track, spans, declared, live, findings)
 
 
 def _captured(segments: Sequence[Segment]) -> Iterator[Interval]:
@@ -123,19 +123,23 @@ def _captured(segments: Sequence[Segment]) -> Iterator[Interval]:
 def _check_holes(
     name: str,
     track: Track,
-    spans: Sequence[Interval],
-    declared: Sequence[Interval],
     live: Sequence[Interval],
+    withdrawn: Sequence[Gap],
     findings: Findings,
 ) -> None:
-    """Between two segments nothing of the live time is missing without a ``gap`` line."""
+    """Between two segments nothing of the live time is missing without a ``gap`` line.
+
+    Nothing is missing either while the participant had withdrawn the track.
+    """
     for before, after in pairwise(track.segments):
         if after.t0_us < before.t0_us:
             place = f"line {after.line}, track {name}, segment {after.number}"
             expected = f"a start from {clock(before.t0_us)} on"
             findings.add(9, CHAIN, place, expected, clock(after.t0_us))
+    excused = merge((gap.from_us, gap.to_us) for gap in (*track.gaps, *withdrawn))
+    spans = merge(_captured(track.segments))
     holes = [(before[1], after[0]) for before, after in pairwise(spans)]
-    for start, end in subtract(intersect(holes, live), declared):
+    for start, end in subtract(intersect(holes, live), excused):
         if end - start > TOLERANCE_US:
             expected = f"{clock(start)} to {clock(end)} captured or declared missing"
             findings.add(9, CHAIN, f"track {name}", expected, "neither")

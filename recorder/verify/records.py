@@ -56,6 +56,11 @@ def _matching(pattern: re.Pattern[str]) -> Check:
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
+def is_track(value: Any) -> bool:
+    """Whether ``value`` can be the id of a track."""
+    return isinstance(value, str) and _TRACK.fullmatch(value) is not None
+
+
 def _session(value: Any) -> bool:
     return isinstance(value, dict) and _text(value.get("id"))
 
@@ -84,10 +89,10 @@ def _accounts(value: Any) -> bool:
     return whole and len({entry["track"] for entry in value}) == len(value)
 
 
-_NAME, _DIGEST, _TIME = _matching(_TRACK), _matching(_SHA256), _matching(_WALL)
+_DIGEST, _TIME = _matching(_SHA256), _matching(_WALL)
 
 _ACCOUNT: dict[str, Check] = {
-    "track": _NAME,
+    "track": is_track,
     "segments": _count,
     "samples": _count,
     "expected_us": _count,
@@ -106,7 +111,7 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "software": _text,
     },
     "init": {
-        "track": _NAME,
+        "track": is_track,
         "source": _text,
         "codec": _text,
         "container": lambda value: value in ("cmaf", "webm"),
@@ -116,7 +121,7 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "timescale": _positive,
     },
     "seg": {
-        "track": _NAME,
+        "track": is_track,
         "number": _positive,
         "file": _text,
         "size": _count,
@@ -131,7 +136,7 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "lost": _count,
         "wall": _TIME,
     },
-    "gap": {"track": _NAME, "from_us": _integer, "to_us": _integer, "cause": _text},
+    "gap": {"track": is_track, "from_us": _integer, "to_us": _integer, "cause": _text},
     "event": {"t_us": _integer_or_null, "wall": _TIME, "event": _event},
     "recover": {"cause": _text, "salvaged": _present, "lost": _present},
     "close": {
