@@ -26,7 +26,7 @@ from server.sfu.tap import Tap
 logger = logging.getLogger(__name__)
 
 RESTARTS = 8
-"""Recorders tried within :data:`RESTART_WINDOW_S` before the recording is given up."""
+"""Recorders that may crash within :data:`RESTART_WINDOW_S` before the recording is given up."""
 
 RESTART_WINDOW_S = 60.0
 RESTART_DELAY_S = 0.1
@@ -104,7 +104,6 @@ class Recorder:
                     if len(starts) == RESTARTS and now - starts[0] < RESTART_WINDOW_S:
                         self._on_lost()
                         return
-                    starts.append(now)
                     code = await self._run_once(path)
                     if self._over():
                         return
@@ -112,8 +111,14 @@ class Recorder:
                     logger.warning("recorder of %s ended: %s", self._session_id, cause)
                     if self.recording:
                         self._on_replaced(cause)
-                    await asyncio.sleep(FAILED_DELAY_S if self._failed else RESTART_DELAY_S)
-                    self._failed = False
+                    if self._failed:
+                        # It said why, and somebody may be making room at this moment: try for as
+                        # long as the tap can wait.
+                        self._failed = False
+                        await asyncio.sleep(FAILED_DELAY_S)
+                    else:
+                        starts.append(now)
+                        await asyncio.sleep(RESTART_DELAY_S)
             finally:
                 server.close()
 

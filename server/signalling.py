@@ -8,6 +8,7 @@ messages here, and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
@@ -77,11 +78,12 @@ class SocketConnection(Connection):
             self._outbox.put_nowait(None)
 
     async def write(self) -> None:
-        """Write what is queued until :meth:`end`."""
-        while (message := await self._outbox.get()) is not None:
-            text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-            await self._socket.send_str(text)
-        await self._socket.close()
+        """Write what is queued until :meth:`end`, or until the client is gone."""
+        with contextlib.suppress(ConnectionError):
+            while (message := await self._outbox.get()) is not None:
+                text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+                await self._socket.send_str(text)
+            await self._socket.close()
 
 
 def _check_origin(request: web.Request) -> None:
