@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import av.filter
 from av.container import InputContainer
+from av.video.reformatter import Interpolation
 
 from rooms.errors import MediaFileBroken, MediaFileMissing
 from server.agent.picture import FRAMES_PER_SECOND
@@ -25,6 +26,9 @@ from server.agent.picture import FRAMES_PER_SECOND
 MAX_WIDTH, MAX_HEIGHT = 1280, 720
 SAMPLES_PER_SECOND = 48000
 _SAMPLES_PER_FRAME = SAMPLES_PER_SECOND // FRAMES_PER_SECOND
+
+MAX_STEPS = 20
+"""A film of more than 500 pictures a second is shown slower."""
 
 _GAP_SAMPLES = SAMPLES_PER_SECOND // 20
 """A hole in the file's sound longer than this is filled with silence; shorter ones are rounding."""
@@ -120,6 +124,8 @@ class FilmPicture:
         self._shown: av.VideoFrame | None = None
         self._waiting: av.VideoFrame | None = None
         self._position = -1
+        self._steps = 0
+        """Most frames decoded for one: a machine that is too slow shows the film slower."""
         self._origin_s = 0.0
         self._turn: tuple[int, int, av.filter.Graph] | None = None
         self._fitted: tuple[av.VideoFrame, av.VideoFrame] | None = None
@@ -131,9 +137,12 @@ class FilmPicture:
             self._rewind()
         self._position = position
         due_s = position / FRAMES_PER_SECOND + self._origin_s + 0.001
-        while self._waiting is not None and (
-            self._shown is None or (self._waiting.time or 0.0) <= due_s
-        ):
+        steps = self._steps if self._shown is not None else self._film.frames * MAX_STEPS
+        for _ in range(steps):
+            if self._waiting is None or (
+                self._shown is not None and (self._waiting.time or 0.0) > due_s
+            ):
+                break
             self._shown = self._waiting
             self._waiting = self._next()
         if self._shown is None:
@@ -146,6 +155,8 @@ class FilmPicture:
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = 2
+        rate = stream.average_rate or FRAMES_PER_SECOND
+        self._steps = min(round(rate / FRAMES_PER_SECOND) + 1, MAX_STEPS)
         self._origin_s = _origin_s(self._container)
         self._frames = self._container.decode(stream)
         self._waiting = self._next()
@@ -161,7 +172,12 @@ class FilmPicture:
     def _fit(self, frame: av.VideoFrame) -> av.VideoFrame:
         if self._fitted is None or self._fitted[0] is not frame:
             upright = self._upright(frame) if frame.rotation % 360 else frame
-            self._fitted = frame, upright.reformat(self.width, self.height, "yuv420p")
+            self._fitted = (
+                frame,
+                upright.reformat(
+                    self.width, self.height, "yuv420p", interpolation=Interpolation.AREA
+                ),
+            )
         return self._fitted[1]
 
     def _upright(self, frame: av.VideoFrame) -> av.VideoFrame:

@@ -60,6 +60,9 @@ _TICKS_PER_FRAME = VIDEO_CLOCK_HZ // FRAMES_PER_SECOND
 _AHEAD_PACKETS = 3
 """Encoded video that may wait for its release; more would delay a key frame that is asked for."""
 
+_LONGEST_MAKING_S = 0.75 * LATENCY_S
+"""A frame is left out when it could not be ready in time; what takes longer than this is tried."""
+
 _SOUND_BATCH = 10
 """Sound packets encoded in one go, 200 ms: nothing can be asked of sound, so it is made early."""
 
@@ -278,17 +281,23 @@ class VideoSource(_PacedTrack):
         loop = asyncio.get_running_loop()
         encoder = VideoEncoder(self.codec, self._picture.width, self._picture.height)
         index = math.ceil(self._clock.now_s() * FRAMES_PER_SECOND)
+        making_s = 0.0
         while True:
             captured_s = index / FRAMES_PER_SECOND
             await asyncio.sleep(captured_s - self._clock.now_s())
+            begun_s = self._clock.now_s()
+            late_s = begun_s + making_s - captured_s - LATENCY_S
+            if late_s > 0:
+                skipped = math.ceil(late_s * FRAMES_PER_SECOND)
+                self.left_out += skipped
+                index += skipped
+                continue
             key, self._key_wanted = self._key_wanted, False
             packet = await loop.run_in_executor(self._thread, self._encode, encoder, index, key)
+            taken_s = self._clock.now_s() - begun_s
+            making_s = min(making_s + (taken_s - making_s) / 4, _LONGEST_MAKING_S)
             await self._ready.put((captured_s, packet))
             index += 1
-            late = math.floor((self._clock.now_s() - LATENCY_S) * FRAMES_PER_SECOND) - index
-            if late > 0:
-                self.left_out += late
-                index += late
 
     def _encode(self, encoder: VideoEncoder, index: int, key: bool) -> av.Packet[Any]:
         frame = self._picture.frame(index, self._clock.wall(index / FRAMES_PER_SECOND))
