@@ -40,6 +40,14 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _string_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
 def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -93,6 +101,10 @@ _DIGEST, _TIME = _matching(_SHA256), _matching(_WALL)
 
 _ACCOUNT: dict[str, Check] = {
     "track": is_track,
+    "source": _text,
+    "participant": _text,
+    "site": _string_or_null,
+    "codec": _text,
     "segments": _count,
     "samples": _count,
     "expected_us": _count,
@@ -109,16 +121,22 @@ _FIELDS: dict[str, dict[str, Check]] = {
         "origin": _text,
         "key": _text,
         "software": _text,
+        "recorder": _text,
+        "clock": _object,
     },
     "init": {
         "track": is_track,
         "source": _text,
+        "participant": _text,
+        "site": _string_or_null,
+        "label": _string,
         "codec": _text,
         "container": lambda value: value in ("cmaf", "webm"),
         "file": _text,
         "size": _count,
         "sha256": _DIGEST,
         "timescale": _positive,
+        "ssrc": _count,
     },
     "seg": {
         "track": is_track,
