@@ -93,7 +93,7 @@ def check_result(result: dict[str, Any], codec: str) -> None:
         assert track["captured_ms"] <= track["expected_ms"]
         assert track["codec"].startswith("opus" if track["source"] == "microphone" else codec)
     assert {t["site"] for t in tracks.values()} == {"interrogation-centre", "detention-centre"}
-    assert abs(result["av_offset_ms"]) < 40
+    assert abs(result["av_offset_ms"]) < 10  # nothing in it depends on the machine's speed
     assert f"/replay/{result['session_id']}" in result["replay_url"]
 
 

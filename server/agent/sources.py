@@ -1,11 +1,10 @@
 """Media sources of a headless terminal: pictures and sound, encoded in real time on one clock.
 
 Frame ``n`` of a picture is captured at clock time n/25 s and packet ``m`` of sound at m/50 s, for
-every source of the terminal, and each leaves exactly :data:`LATENCY_S` after its capture. Because
-that latency is one constant, the sender reports that aiortc makes from the moment of sending map
-sound and picture alike. Encoding runs a little ahead of the release, in a thread for each source,
-so that a busy machine does not show in the release times. What would be later than its release is
-left out, as a camera would.
+every source of the terminal, and each leaves :data:`LATENCY_S` after its capture. That latency is
+one constant, and sender reports tell when a packet was due instead of when a busy machine came to
+send it, so they map sound and picture alike. Encoding runs a little ahead of the release, in a
+thread for each source. What would be later than its release is left out, as a camera would.
 
 Before this: :mod:`server.agent.picture`, :mod:`server.agent.film`. After: aiortc's
 ``RTCRtpSender``, which packetizes ``av.Packet`` as it is and encodes nothing.
@@ -28,6 +27,7 @@ from typing import Any, Protocol
 
 import av
 from aiortc import MediaStreamTrack
+from aiortc.clock import datetime_to_ntp
 from aiortc.mediastreams import MediaStreamError
 from av.audio.codeccontext import AudioCodecContext
 from av.video.codeccontext import VideoCodecContext
@@ -207,7 +207,7 @@ def _packet(encoded: av.Packet[Any], pts: int, clock_hz: int) -> av.Packet[Any]:
     return encoded
 
 
-class _PacedTrack(MediaStreamTrack):
+class PacedTrack(MediaStreamTrack):
     """Packets made ahead by a thread, released each at its capture time plus the latency."""
 
     def __init__(self, clock: SourceClock, ahead: int, free: Callable[[], None]) -> None:
@@ -217,6 +217,7 @@ class _PacedTrack(MediaStreamTrack):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"source-{self.kind}")
         self._free = free
         self._maker: asyncio.Task[None] | None = None
+        self._released_s = 0.0
         self.left_out = 0
         """Packets that were not made, because this machine was too late for them."""
 
@@ -231,7 +232,12 @@ class _PacedTrack(MediaStreamTrack):
         if packet is None:
             raise MediaStreamError
         await asyncio.sleep(captured_s + LATENCY_S - self._clock.now_s())
+        self._released_s = captured_s + LATENCY_S
         return packet
+
+    def newest_ntp(self) -> int:
+        """When the newest packet was due, in NTP format: what a sender report has to say."""
+        return datetime_to_ntp(self._clock.wall(self._released_s))
 
     async def _make(self) -> None:
         raise NotImplementedError
@@ -261,7 +267,7 @@ class _PacedTrack(MediaStreamTrack):
             self._release()
 
 
-class VideoSource(_PacedTrack):
+class VideoSource(PacedTrack):
     """A picture as a track for ``RTCPeerConnection.addTransceiver``, encoded as ``codec``."""
 
     kind = "video"
@@ -304,7 +310,7 @@ class VideoSource(_PacedTrack):
         return encoder.encode(frame, index, key=key)
 
 
-class SoundSource(_PacedTrack):
+class SoundSource(PacedTrack):
     """A sound as a track for ``RTCPeerConnection.addTransceiver``, encoded as Opus."""
 
     kind = "audio"

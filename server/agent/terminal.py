@@ -30,7 +30,7 @@ from av import VideoFrame
 
 from rooms.errors import CodecUnsupported, MediaUnreachable, ServerUnreachable
 from server.agent.signalling import CONNECT_TIMEOUT_S, Signalling
-from server.agent.sources import VideoSource
+from server.agent.sources import PacedTrack, VideoSource
 from server.sfu import seam
 
 _LOOK_EVERY = 12
@@ -87,7 +87,7 @@ class Terminal(Signalling):
         return RTCConfiguration(iceServers=servers)
 
     async def publish(
-        self, sources: Mapping[str, MediaStreamTrack], codecs: Sequence[str] = ("H264", "VP8")
+        self, sources: Mapping[str, PacedTrack], codecs: Sequence[str] = ("H264", "VP8")
     ) -> dict[str, str]:
         """Publish tracks by source name on a new connection; return source name -> track id.
 
@@ -112,9 +112,11 @@ class Terminal(Signalling):
         )
         chosen = _codecs_of(answer["sdp"])
         for source, track in sources.items():
+            sender = senders[source].sender
+            seam.stamp_sender_reports(sender, track.newest_ntp)
             if isinstance(track, VideoSource):
                 track.codec = chosen[mids[source]]
-                seam.on_key_frame_request(senders[source].sender, track.want_key_frame)
+                seam.on_key_frame_request(sender, track.want_key_frame)
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         await _connected(peer)
         ids = {entry["mid"]: entry["track_id"] for entry in answer["tracks"]}

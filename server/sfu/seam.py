@@ -40,6 +40,7 @@ from aiortc import (
     RTCRtpSender,
 )
 from aiortc import rtcdtlstransport as dtls_module
+from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 from aiortc.sdp import candidate_from_sdp
 
 logger = logging.getLogger(__name__)
@@ -341,3 +342,20 @@ def on_key_frame_request(sender: RTCRtpSender, callback: Callable[[], None]) -> 
     For senders of pre-encoded packets: aiortc itself can only pass the wish to its own encoder.
     """
     sender._send_keyframe = callback  # type: ignore[method-assign]
+
+
+def stamp_sender_reports(sender: RTCRtpSender, newest_ntp: Callable[[], int]) -> None:
+    """Let ``newest_ntp`` say which time (64-bit NTP) the newest packet of ``sender`` stands for.
+
+    aiortc puts the time at which it sent the packet into its reports (RFC 3550, 6.4.1). On a
+    machine that is busy for a moment that is late, while a source knows when it captured.
+    """
+    send = sender._send_rtcp
+
+    async def stamped(packets: list[AnyRtcpPacket]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket) and packet.sender_info.packet_count:
+                packet.sender_info.ntp_timestamp = newest_ntp()
+        await send(packets)
+
+    sender._send_rtcp = stamped  # type: ignore[method-assign]

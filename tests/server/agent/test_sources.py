@@ -7,7 +7,10 @@ from fractions import Fraction
 
 import av
 import pytest
+from aiortc import RTCPeerConnection
+from aiortc.clock import datetime_to_ntp
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 
 from server.agent.picture import ClockPicture
 from server.agent.sources import (
@@ -22,6 +25,7 @@ from server.agent.sources import (
     VideoEncoder,
     VideoSource,
 )
+from server.sfu import seam
 
 DECODERS = {"H264": "h264", "VP8": "vp8"}
 
@@ -115,6 +119,28 @@ async def test_released_at_capture_time_plus_one_latency_for_all() -> None:
     sound.stop()
     with pytest.raises(MediaStreamError):
         await video.recv()
+
+
+async def test_a_sender_report_tells_when_a_packet_was_due() -> None:
+    clock = SourceClock()
+    source = SoundSource(clock, Tone())
+    sender = RTCPeerConnection().addTransceiver(source).sender
+    sent: list[RtcpSrPacket] = []
+
+    async def keep(packets: list[RtcpSrPacket]) -> None:
+        sent.extend(packets)
+
+    sender._send_rtcp = keep
+    seam.stamp_sender_reports(sender, source.newest_ntp)
+    packet = await source.recv()
+    await asyncio.sleep(0.05)  # however late the report is made
+    before, after = RtcpSenderInfo(0, 0, 0, 0), RtcpSenderInfo(12345, 0, 1, 100)
+    await sender._send_rtcp([RtcpSrPacket(1, before), RtcpSrPacket(1, after)])
+    assert [report.sender_info.ntp_timestamp for report in sent] == [
+        0,  # nothing was sent, nothing is claimed
+        datetime_to_ntp(clock.wall(packet.pts / 48000 + LATENCY_S)),
+    ]
+    source.stop()
 
 
 @pytest.mark.parametrize("codec", ["H264", "VP8"])
