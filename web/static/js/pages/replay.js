@@ -13,7 +13,7 @@ import { languageChanges, t } from "../texts.js";
 import { startHeader } from "../ui/header.js";
 import { problemNotice } from "../ui/notices.js";
 
-/** @import { Replay } from "../types.js" */
+/** @import { Replay, ReplayTrack } from "../types.js" */
 
 /** How often pictures, list and slider are drawn anew while playing; the play head moves smoothly. */
 const DRAW_EVERY_MS = 250;
@@ -50,6 +50,7 @@ async function start() {
   // What was still on its way at the end is in the segments, a little after the session's last moment.
   const ends = replay.tracks.map(({ segments }) => segments.at(-1)?.end_us ?? 0);
   replay.duration_us = Math.max(replay.duration_us, ...ends);
+  replay.tracks.sort(inSeatOrder(replay));
   large = firstLarge(replay);
   player = new Player(replay, draw);
   verdict = new Verdict(replay, draw);
@@ -58,6 +59,20 @@ async function start() {
   setInterval(() => { if (player?.playing) draw(); }, DRAW_EVERY_MS);
   document.addEventListener("keydown", (event) => { if (player) key(player, event); });
   if (!replay.unsealed) await verdict.verify();
+}
+
+const SOURCES = ["camera", "wide_camera", "microphone", "evidence_display", "document_camera"];
+
+/**
+ * People in the order of their seats, the tracks of each in the order of sources.
+ * @param {Replay} shown
+ * @returns {(a: ReplayTrack, b: ReplayTrack) => number}
+ */
+function inSeatOrder({ session }) {
+  /** @param {ReplayTrack} track */
+  const place = ({ participant_id, source }) => session.participants
+    .findIndex(({ id }) => id === participant_id) * SOURCES.length + SOURCES.indexOf(source);
+  return (a, b) => place(a) - place(b);
 }
 
 /** Moves what must move smoothly, without drawing the whole page. */

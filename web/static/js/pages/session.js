@@ -20,6 +20,9 @@ import { problemNotice } from "../ui/notices.js";
 /** How often the lamp looks whether the news of the recording has become old. */
 const LAMP_CHECK_MS = 1_000;
 
+/** Ends after which joining again is pointless. */
+const FINAL = new Set(["session_closed", "not_assigned", "session_unknown"]);
+
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const content = /** @type {HTMLElement} */ (document.getElementById("content"));
 const sessionId = main.dataset.sessionId ?? "";
@@ -86,7 +89,10 @@ function join(tracks) {
 /** What there is to say about the connection; null when all is well. */
 function connectionWords() {
   if (!call) return null;
-  if (call.link === "lost") return t("connection.lost");
+  if (call.link === "lost") {
+    const flows = call.subscriber?.connection?.connectionState === "connected";
+    return t(flows ? "connection.lost" : "connection.all_lost");
+  }
   if (call.link === "connecting") return t("connection.connecting");
   if (call.mediaProblem) return errorText(call.mediaProblem);
   const state = call.publisher?.connection?.connectionState;
@@ -140,7 +146,8 @@ function outside() {
     ${ended ? html`<div class="end" data-testid="ended">
         <h2>${t("ended.title")}</h2>
         <p role="alert">${ended.code ? errorText(ended.code) : t("ended.left")}</p>
-        <p class="row"><button type="button" class="button primary" @click=${start}>${t("ended.again")}</button>
+        <p class="row">${ended.code && FINAL.has(ended.code) ? nothing : html`
+            <button type="button" class="button primary" @click=${start}>${t("ended.again")}</button>`}
           <a class="button" href="/">${t("problem.back")}</a></p>
       </div>` : preJoin?.view() ?? nothing}`;
 }

@@ -24,7 +24,11 @@ export class Player {
     this.clock = new MasterClock(replay.duration_us);
     this.clock.seek(replay.live[0]?.[0] ?? 0, performance.now());
     this.tracks = replay.tracks.map(
-      (track) => new TrackPlayer(replay.archive_id, track, replay.duration_us, changed),
+      (track) => new TrackPlayer(replay.archive_id, track, replay.duration_us, () => {
+        // What has just come is used at once and not at the next turn of the timer.
+        this.#follow();
+        changed();
+      }),
     );
     this.timer = setInterval(() => this.#follow(), FOLLOW_EVERY_MS);
   }

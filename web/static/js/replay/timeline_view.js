@@ -21,7 +21,7 @@ const MAX_TICKS = 12;
 export const MARKED = new Set([
   "session_live", "session_paused", "session_resumed", "session_closing", "participant_joined",
   "participant_disconnected", "participant_returned", "participant_left", "marker_added",
-  "recording_stalled", "recorder_replaced",
+  "recording_stalled", "recorder_replaced", "session_interrupted",
 ]);
 
 /**
@@ -144,8 +144,8 @@ function sound(player, track) {
   return html`
     ${track.element}
     <button type="button" class="button compact" aria-pressed=${muted} data-testid="mute"
-      @click=${() => player.toggleMute(track_id)}>
-      ${muted ? icons.soundOff() : icons.sound()}<span>${t("replay.mute")}</span></button>
+      title=${t("replay.mute")} aria-label=${t("replay.mute")} @click=${() => player.toggleMute(track_id)}>
+      ${muted ? icons.soundOff() : icons.sound()}</button>
     <button type="button" class="button compact" aria-pressed=${player.soloTracks.has(track_id)}
       data-testid="solo" @click=${() => player.toggleSolo(track_id)}>${t("replay.solo")}</button>`;
 }

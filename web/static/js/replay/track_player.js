@@ -62,6 +62,7 @@ export class TrackPlayer {
     this.element.dataset.trackId = track.track_id;
     this.element.muted = track.source !== "microphone";
     if (this.element instanceof HTMLVideoElement) this.element.playsInline = true;
+    this.element.addEventListener("seeked", changed);
     if (!track.init || !MediaSource.isTypeSupported(track.mime)) {
       this.status = track.init ? "unsupported" : "empty";
       return;

@@ -76,9 +76,15 @@ export class Controls {
     }
   }
 
+  /** Whether nothing can be asked of the server at the moment. */
+  get #cut() {
+    return this.call.link !== "open";
+  }
+
   view() {
     return html`
-      <footer class="controls" role="toolbar" aria-label=${t("controls.label")}>
+      <footer class="controls" role="toolbar" aria-label=${t("controls.label")}
+        @keydown=${(/** @type {KeyboardEvent} */ event) => { if (event.key === "Escape") this.panel.close(); }}>
         ${this.call.may("publish") && !this.call.over ? this.#own() : nothing}
         ${this.call.may("mark") && !this.call.over ? this.#marker() : nothing}
         ${this.#session()}
@@ -149,7 +155,7 @@ export class Controls {
     const set = (text) => this.#ask({ type: "mark", text: text.trim() || t("marker.plain") }, t("marker.set"));
     return html`
       <div class="row joined">
-        <button type="button" class="button" ?disabled=${!live} @click=${() => set("")}
+        <button type="button" class="button" ?disabled=${!live || this.#cut} @click=${() => set("")}
           data-testid="marker">${icons.marker()} ${t("controls.marker")}</button>
         <span class="anchor">
           <button type="button" class="button" ?disabled=${!live} aria-expanded=${this.panel.name === "marker"}
@@ -193,7 +199,7 @@ export class Controls {
         ${mayClose ? this.#close() : nothing}
         ${step === "pause" ? this.#pause() : nothing}
         ${step === "open" || step === "resume" ? html`
-          <button type="button" class="button primary" ?disabled=${blocked || this.#asking}
+          <button type="button" class="button primary" ?disabled=${blocked || this.#asking || this.#cut}
             @click=${() => this.#ask({ type: step })} data-testid=${step}>${t(`controls.${step}`)}</button>` : nothing}
       </div>`;
   }
@@ -209,7 +215,7 @@ export class Controls {
             ${this.#noteField("pause.note")}
             <div class="reasons">
               ${PAUSE_REASONS.map((reason) => html`
-                <button type="button" class="button" ?disabled=${this.#asking} data-testid="pause-${reason}"
+                <button type="button" class="button" ?disabled=${this.#asking || this.#cut} data-testid="pause-${reason}"
                   @click=${() => this.#ask({ type: "pause", reason, note: this.#note.trim() })}>
                   ${t(`pause_reason.${reason}`)}</button>`)}
             </div>
@@ -238,7 +244,7 @@ export class Controls {
                 }}>
               <span class="hint">${right ? t("close.hold") : t("close.type_first")}</span>
             </div>
-            ${this.closing.view(t("close.action"), { disabled: !right || this.#asking, testid: "close-hold" })}
+            ${this.closing.view(t("close.action"), { disabled: !right || this.#asking || this.#cut, testid: "close-hold" })}
           </div>`) : nothing}
       </span>`;
   }

@@ -22,14 +22,17 @@ export function audienceOf(call, participantId) {
 }
 
 /**
- * "Heard and seen by …" with all names.
+ * Who hears and sees somebody: all names, or in a small tile how many, with the names in the title.
  * @param {Call} call
  * @param {string} participantId
+ * @param {boolean} small
  */
-function audience(call, participantId) {
-  const names = audienceOf(call, participantId).join(t("list_separator"));
+function audience(call, participantId, small) {
+  const people = audienceOf(call, participantId);
+  const names = people.join(t("list_separator"));
   const text = names ? t("tile.audience", { names }) : t("tile.audience_none");
-  return html`<span class="audience" title=${text}>${text}</span>`;
+  return html`<span class="audience" title=${text}>${small && names
+    ? t("tile.audience_count", { count: people.length }) : text}</span>`;
 }
 
 /** Phases in which picture and sound are no longer passed on. */
@@ -76,13 +79,13 @@ export function seat(scene, participant, { source = "camera", name, own = false 
           <p class="absence">${absence(call, participant, { hasTrack: Boolean(track), covered: Boolean(covered) })}</p>`}
       </div>
       <footer class="plate">
-        <p class="who"><strong>${participant.name}</strong>
-          <span class="soft">${own ? t("tile.self") : t(`role.${participant.role}`)}</span>
+        <p class="who"><strong>${own ? t("tile.self") : participant.name}</strong>
+          <span class="soft">${own ? participant.name : t(`role.${participant.role}`)}</span>
           ${microphone?.muted ? html`<span class="tag attention">${t("tile.muted")}</span>` : nothing}
           ${!gone && participant.present === "yes" && !microphone && participant.role !== "observer"
             ? html`<span class="tag">${t("tile.no_microphone")}</span>` : nothing}</p>
         ${problem ? html`<p class="weak small" role="status">${problem}</p>` : nothing}
-        <p class="small soft where">${gone ? nothing : audience(call, participant.id)}
+        <p class="small soft where">${gone ? nothing : audience(call, participant.id, name !== "large")}
           <span class="site">${placeName(participant.site_id, participant.site_name)}</span></p>
       </footer>
     </section>`;
@@ -111,7 +114,7 @@ export function evidence({ call, elements }, { name, actions = nothing }) {
         <p class="small soft where">${shown
           ? html`<span class="audience" title=${names}>
               ${t("evidence.shown", { name: shown.owner.name, names: names || t("evidence.nobody") })}</span>`
-          : t("evidence.hint")}</p>
+          : html`<span class="audience">${t("evidence.hint")}</span>`}</p>
       </footer>
     </section>`;
 }

@@ -1,4 +1,4 @@
-/** A small panel above the button that opened it. Escape closes it and the focus goes back. */
+/** A small panel above the button that opened it. Closing it gives the focus back to the button. */
 
 import { html } from "/vendor/lit-html/lit-html.js";
 import { t } from "../texts.js";
@@ -34,6 +34,7 @@ export class Panel {
   }
 
   close = () => {
+    if (!this.name) return;
     this.name = null;
     this.changed();
     this.#opener?.focus();
@@ -45,11 +46,10 @@ export class Panel {
    */
   view(title, content) {
     return html`
-      <div class="panel" role="dialog" aria-label=${title}
-        @keydown=${(/** @type {KeyboardEvent} */ event) => { if (event.key === "Escape") this.close(); }}>
+      <div class="panel" role="dialog" aria-label=${title}>
         <div class="row panel-top">
           <h2>${title}</h2>
-          <button type="button" class="button compact" @click=${this.close}>${t("cancel")}</button>
+          <button type="button" class="button compact" @click=${this.close}>${t("panel.back")}</button>
         </div>
         ${content}
       </div>`;
