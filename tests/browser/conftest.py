@@ -139,7 +139,8 @@ async def installation(tmp_path: Path, overrides: dict[str, Any]) -> AsyncIterat
         await installation.furnish()
         yield installation
     finally:
-        await runner.cleanup()
+        async with asyncio.timeout(20):
+            await runner.cleanup()
 
 
 @pytest.fixture
@@ -152,7 +153,8 @@ async def browser() -> AsyncIterator[Browser]:
         try:
             yield browser
         finally:
-            await browser.close()
+            async with asyncio.timeout(20):
+                await browser.close()
 
 
 class Window:
