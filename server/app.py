@@ -58,7 +58,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         app[RECORDS] = Records(database)
         app[ACCOUNTS] = Accounts(config, AccountRecords(database))
         owned.callback(app[ACCOUNTS].close)
-        app[VERIFICATION] = Verification(config.data_dir)
+        app[VERIFICATION] = Verification(config)
         app[CONDUCTORS] = Conductors(config, app[RECORDS])
         # What a server that died left unfinished is sealed while this one already serves.
         recovery = asyncio.create_task(_recover(app))

@@ -155,15 +155,10 @@ def verify(
 ) -> None:
     """Check an archive from its bytes alone: exit 0 when sealed, 1 when not, 2 for no archive."""
     from recorder import verify as verifier
+    from server.trust import trusted_files
 
-    trusted: verifier.Trust | None = None
-    if trust:
-        trusted = verifier.Trust.load(*trust)
-    else:
-        folder = _config(config, {"data_dir": _text(data_dir)}).certificates_dir
-        if folder.is_dir():
-            trusted = verifier.Trust.of_installation(folder)
-    report = verifier.verify(archive, trusted)
+    files = trust or trusted_files(_config(config, {"data_dir": _text(data_dir)}))
+    report = verifier.verify(archive, verifier.Trust.load(*files))
     if json_output:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False))
     else:

@@ -30,6 +30,7 @@ from server.config import Config
 from server.demo_report import Narrator, Result, TrackResult
 from server.measure import measure_described
 from server.sfu import seam
+from server.trust import trusted_files
 
 CODECS = {"h264": "H264", "vp8": "VP8"}
 MEDIA_WITHIN_S = 15.0
@@ -87,7 +88,8 @@ def run(
     own = hosting.own_config(config, folder, hosting.choose_port(wanted), archive_dir)
     narrator = Narrator()
     with narrator:
-        return uvloop.run(_until_stopped(_Demo(wish, own, narrator), json_output=json_output))
+        demo = _Demo(wish, own, config, narrator)
+        return uvloop.run(_until_stopped(demo, json_output=json_output))
 
 
 async def _until_stopped(demo: _Demo, *, json_output: bool) -> int:
@@ -106,16 +108,20 @@ async def _until_stopped(demo: _Demo, *, json_output: bool) -> int:
 class _Demo:
     """One run: a server, two terminals, one session."""
 
-    def __init__(self, wish: Wish, config: Config, narrator: Narrator) -> None:
+    def __init__(
+        self, wish: Wish, config: Config, installation: Config, narrator: Narrator
+    ) -> None:
         self.narrator = narrator
         self._wish = wish
         self._config = config
+        self._installation = installation
         self._case_number = f"DEMO-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
     async def hold(self, *, json_output: bool) -> int:
         say = self.narrator.say
         folder = self._config.data_dir
         await asyncio.to_thread(folder.mkdir, parents=True)
+        await asyncio.to_thread(hosting.share_keys, self._installation, self._config)
         say(f"preparing a server in {folder}")
         name, password = await hosting.first_administrator(self._config)
         async with hosting.HostedServer(self._config) as server:
@@ -260,7 +266,7 @@ class _Demo:
         """Verify and measure what is on disk, from the files alone."""
         root = self._config.archive_dir / session_id
         self.narrator.say(f"verifying {root}")
-        trust = verify.Trust.of_installation(self._config.certificates_dir)
+        trust = verify.Trust.load(*trusted_files(self._config))
         report = await asyncio.to_thread(verify.verify, root, trust)
         described = await asyncio.to_thread(replay.describe, root)
         offset = await asyncio.to_thread(measure_described, root, described)

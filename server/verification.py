@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rooms.errors import ArchiveUnknown, Internal, MessageTooFrequent
+from server.config import Config
+from server.trust import trusted_files
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,8 @@ _SEALED, _NOT_SEALED, _NO_ARCHIVE = 0, 1, 2
 class Verification:
     """Runs verifications; those beyond :data:`AT_ONCE` wait their turn, a few of them."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._asked = 0
 
@@ -55,7 +57,8 @@ class Verification:
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-P", "-m", "server.cli", "verify", "--json"),
-            *("--data-dir", str(self._data_dir), str(archive)),
+            *(f"--trust={path}" for path in trusted_files(self._config)),
+            str(archive),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

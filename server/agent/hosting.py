@@ -19,6 +19,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from recorder import certificates
 from rooms.errors import REGISTRY, Internal, PortInUse, ServerUnreachable
 from server.account_records import AccountRecords
 from server.accounts import ADMIN, Accounts
@@ -45,6 +46,16 @@ def own_config(config: Config, folder: Path, port: int, archive_dir: Path | None
     tree["recording"]["archive_dir"] = archive_dir
     tree["accounts"]["ticket_s"] = TICKET_S
     return Config.model_validate(tree)
+
+
+def share_keys(installation: Config, own: Config) -> None:
+    """Let a server in a folder of its own seal with the installation's keys.
+
+    So that ``tingxun verify`` holds the archive against the same certificates as any other. Raises
+    what :func:`recorder.certificates.ensure` raises.
+    """
+    certificates.ensure(installation.certificates_dir)
+    own.certificates_dir.symlink_to(installation.certificates_dir, target_is_directory=True)
 
 
 def choose_port(port: int) -> int:

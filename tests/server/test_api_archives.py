@@ -17,6 +17,7 @@ from recorder import certificates
 from rooms.errors import MessageTooFrequent
 from rooms.roles import Role
 from rooms.session import Assignment, Session, SessionKind
+from server.config import Config
 from server.verification import AT_ONCE, WAITING, Verification
 
 
@@ -176,7 +177,7 @@ async def test_verification_says_what_the_command_says(server: Server, archive: 
 
 
 async def test_verifications_wait_their_turn_and_no_more_than_some(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, most, gate = 0, 0, asyncio.Event()
 
@@ -189,7 +190,7 @@ async def test_verifications_wait_their_turn_and_no_more_than_some(
         return {"archive": archive.name}
 
     monkeypatch.setattr(Verification, "_verify", slow)
-    verification = Verification(tmp_path)
+    verification = Verification(config)
     asked = [asyncio.create_task(verification.verify(tmp_path)) for _ in range(AT_ONCE + WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(MessageTooFrequent):

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from scribe import make_writable, write_session
 
+from recorder import certificates
 from server import logs
 from server.cli import main
 
@@ -193,6 +195,27 @@ def test_verify_of_what_is_no_archive(run: Run, settings: Path, tmp_path: Path) 
         assert said.code == 2
         assert said.err.startswith("tingxun: archive_unknown: ")
         assert said.out == ""
+
+
+def test_verify_trusts_this_installation_or_what_it_is_told(
+    run: Run, settings: Path, tmp_path: Path
+) -> None:
+    own, other = tmp_path / "var/certificates", tmp_path / "other"
+    archive = write_session(tmp_path / "archives").seal(certificates.ensure(own)).layout.root
+    make_writable(archive)
+    said = run("verify", archive, "--config", settings)
+    assert said.code == 0, said.out
+    assert "SEALED: nothing has changed" in said.out
+    said = run("verify", archive, "--json", "--trust", own / certificates.TRUSTED)
+    assert said.code == 0
+    assert json.loads(said.out)["sealed"]
+    certificates.ensure(other)
+    assert run("verify", archive, "--trust", other / certificates.TRUSTED).code == 1
+    segment = archive / "data/tracks/cam-1/000002.m4s"
+    segment.write_bytes(segment.read_bytes()[:-1])
+    said = run("verify", archive, "--config", settings)
+    assert said.code == 1
+    assert "data/tracks/cam-1/000002.m4s" in said.out
 
 
 def test_version_and_help(run: Run) -> None:
