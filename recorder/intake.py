@@ -82,7 +82,7 @@ class Intake:
 
     def packet(self, n: int, arrival_us: int, index: int, packet: bytes) -> None:
         """Take an :class:`~recorder.wire.RtpInput`, given as its fields."""
-        if n != self._n + 1:
+        if n != self._n + 1 or self.sealed:
             self._check_number(n)
             return
         self._n = n
@@ -97,6 +97,8 @@ class Intake:
 
     def take(self, message: wire.Message) -> None:
         """Take any other message."""
+        if self.sealed:
+            return
         match message:
             case wire.RtpInput():
                 self.packet(*message)
@@ -147,7 +149,7 @@ class Intake:
 
     def _check_number(self, n: int) -> None:
         """A number that was there before is a repetition; one too high means a loss."""
-        if n > self._n:
+        if n > self._n and not self.sealed:
             raise MessageMalformed(f"input {n} follows {self._n}")
 
     def _take_rare(

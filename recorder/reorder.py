@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from recorder.depacketize import Depacketizer
 from recorder.state import Persistent
+from recorder.units import Depacketizer
 
 MAX_HELD_PACKETS = 2048
 MAX_HELD_BYTES = 3 << 20

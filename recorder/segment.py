@@ -88,7 +88,7 @@ class SegmentFile(Persistent):
         assert self._file is not None
         path = self._layout.segment(self._track_id, self.closed + 1, self._container)
         try:
-            self._file.close()
+            self.release()
             self._part.rename(path)
             # The next one is made with it, so that one sync of the folder serves both.
             self._file = _new_part(self._part)

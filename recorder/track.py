@@ -20,10 +20,12 @@ from typing import Any
 
 from recorder.archive import Layout
 from recorder.coverage import SETTLE_US, Coverage, LiveTime
-from recorder.depacketize import AccessUnit, H264Depacketizer, depacketizer
+from recorder.depacketize import depacketizer
+from recorder.h264 import H264Depacketizer
 from recorder.reorder import Reorder
 from recorder.state import Persistent
 from recorder.timeline import ParticipantClock, Timeline
+from recorder.units import AccessUnit
 from recorder.wire import TrackInput
 from recorder.writer import TrackWriter
 

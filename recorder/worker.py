@@ -44,6 +44,18 @@ SEND_TIMEOUT_S = 10.0
 """A server that takes no report for so long has hung up."""
 
 
+def begin(job: wire.Job) -> Intake | SealedArchive:
+    """Start a recording, or go on with what another recorder has left of it.
+
+    Raises what :class:`~recorder.journal.Journal` raises.
+    """
+    parent = Path(job.archive_parent)
+    sealed = Layout.sealed(parent, job.session_id)
+    if sealed.root.exists() and not Layout.recording(parent, job.session_id).root.exists():
+        return SealedArchive(sealed)
+    return Intake(job, Journal(job))
+
+
 class Worker:
     """A connected recorder."""
 
@@ -92,13 +104,7 @@ class Worker:
     def _start(self, message: wire.Message) -> None:
         if not isinstance(message, wire.Job):
             raise MessageMalformed("the first message is a job")
-        parent = Path(message.archive_parent)
-        recording = Layout.recording(parent, message.session_id)
-        sealed = Layout.sealed(parent, message.session_id)
-        if sealed.root.exists() and not recording.root.exists():
-            self._recording = SealedArchive(sealed)
-        else:
-            self._recording = Intake(message, Journal(message))
+        self._recording = begin(message)
         self._frames.on_packet = self._recording.packet
         # What is here now stays to the end; what comes with a packet goes with it.
         gc.collect()

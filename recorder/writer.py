@@ -16,10 +16,11 @@ from typing import Any
 from recorder import cmaf, webm
 from recorder.archive import Container, Layout
 from recorder.cmaf import Sample
-from recorder.depacketize import AccessUnit, Depacketizer, H264Depacketizer
+from recorder.h264 import H264Depacketizer
 from recorder.segment import SegmentFile
 from recorder.state import Persistent
 from recorder.timeline import Timeline
+from recorder.units import AccessUnit, Depacketizer
 from recorder.wire import TrackInput
 from rooms.moment import format_wall
 
