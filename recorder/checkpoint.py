@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -93,8 +92,3 @@ class CheckpointFile:
     def close(self) -> None:
         """Close the file; further appends raise."""
         self._file.close()
-
-
-def new_seed() -> bytes:
-    """The seed of a fresh session key, from the system's random source."""
-    return os.urandom(32)

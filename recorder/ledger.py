@@ -156,10 +156,6 @@ class Ledger:
         """The Merkle root over all lines so far, 32 bytes."""
         return self._tree.root()
 
-    def inclusion_proof(self, n: int) -> list[bytes]:
-        """The proof that line ``n`` is in the tree of :meth:`root`."""
-        return self._tree.inclusion_proof(n)
-
     def append(self, record: Mapping[str, Any], *, sync: bool = True) -> LedgerLine:
         """Write ``record`` (with ``type``, without ``n`` and ``prev``) as the next line.
 

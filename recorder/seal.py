@@ -10,6 +10,7 @@ as sealed), read-only.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from recorder.ledger import storage_error, sync_directory
 from recorder.manifest import Digest
 from recorder.wire import SealJob
 from rooms.errors import ArchiveBroken, ConfigInvalid, TimestampRefused
+
+logger = logging.getLogger(__name__)
 
 _READ_BYTES = 1 << 20
 
@@ -155,6 +158,7 @@ def _stamp(message: bytes, seal: SealJob) -> tuple[bytes, Literal["own", "author
         except TimestampRefused as error:
             # A seal without any time stamp would be worse; who verifies sees whose it is.
             problem = error.message
+            logger.warning("%s; the built-in authority stamps instead", problem)
     authority = timestamp.Authority.load(Path(seal.tsa_cert_path), Path(seal.tsa_key_path))
     request = timestamp.make_request(message, timestamp.new_nonce())
     return authority.respond(request, datetime.now(UTC)), "own", problem

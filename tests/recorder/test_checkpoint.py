@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from recorder.checkpoint import NOTE_LINES, CheckpointFile, SessionKey, new_seed
+from recorder.checkpoint import NOTE_LINES, CheckpointFile, SessionKey
 from rooms.errors import FieldInvalid
 
 ORIGIN = "tingxun.test/s-1"
@@ -51,10 +51,6 @@ def test_an_origin_that_would_break_the_note(origin: str) -> None:
 def test_a_seed_of_the_wrong_length() -> None:
     with pytest.raises(FieldInvalid):
         SessionKey(b"short", ORIGIN)
-
-
-def test_seeds_differ() -> None:
-    assert len({new_seed() for _ in range(5)}) == 5
 
 
 def test_any_prefix_of_the_file_can_be_resumed(tmp_path: Path) -> None:
