@@ -409,7 +409,7 @@ class Track(Persistent):
                 self._cover(writer.newest if self._video and not broken else end)
             if broken:
                 coverage.interrupt(at_us, "loss", 0)
-            elif self._video:
+            elif self._video and writer.start is not None:
                 newest_us = self._timeline.session_us(writer.newest)
                 until_us = min(at_us, newest_us + LAST_PICTURE_US)
                 coverage.cover_until(until_us)
