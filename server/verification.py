@@ -7,6 +7,7 @@ get the same report from the same code. It runs at low priority: forwarding come
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -62,9 +63,10 @@ class Verification:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_step_back,
         )
         try:
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
             out, err = await asyncio.wait_for(child.communicate(), TIMEOUT_S)
         except TimeoutError:
             raise Internal("the verification took too long") from None
@@ -80,7 +82,3 @@ class Verification:
         report: dict[str, Any] = json.loads(out)
         # Where on this machine it lies is nobody's business but the operator's.
         return {**report, "archive": archive.name}
-
-
-def _step_back() -> None:
-    os.nice(_NICENESS)
