@@ -1,6 +1,7 @@
 /** The form that books a new session: what, when, where, who. */
 
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
+import { live } from "/vendor/lit-html/directives/live.js";
 import { clock, day, readMoment } from "./format.js";
 import { codeOf, detailOf, request } from "./http.js";
 import { placeName, t } from "./texts.js";
@@ -122,7 +123,7 @@ export class BookingForm {
     return html`
       <div class="field">
         <label for="booking-${name}">${t(`booking.${name}`)}</label>
-        <input class="input" id="booking-${name}" name=${name} .value=${this.values[name]}
+        <input class="input" id="booking-${name}" name=${name} .value=${live(this.values[name])}
           aria-invalid=${wrong} aria-describedby="booking-${name}-note" @input=${this.changed}
           autocomplete="off" data-testid="booking-${name}">
         <span id="booking-${name}-note" class=${wrong ? "problem" : "hint"}>
@@ -143,7 +144,7 @@ export class BookingForm {
         <select class="input" id="booking-${name}" name=${name} @change=${this.changed}
           aria-invalid=${wrong} data-testid="booking-${name}">
           ${options.map(({ value, text }) => html`
-            <option value=${value} ?selected=${value === (this.values[name] ?? "")}>${text}</option>`)}
+            <option value=${value} .selected=${value === (this.values[name] ?? "")}>${text}</option>`)}
         </select>
         ${wrong ? html`<span class="problem">${t("booking.choose")}</span>` : nothing}
       </div>`;

@@ -18,6 +18,8 @@ import { inOrder } from "./codecs.js";
 
 const PATIENCE_MS = 5_000;
 const RESTART_MIN_MS = 2_000;
+/** Sources whose small print has to be legible; they are no part of a person's picture and sound. */
+const SHOWN = new Set(["evidence_display", "document_camera"]);
 
 export class Publisher {
   /** @type {RTCPeerConnection|null} */
@@ -52,7 +54,7 @@ export class Publisher {
   }
 
   /** Whether the connection can be kept as it is: negotiated to the end and not failed. */
-  get sound() {
+  get intact() {
     const { connection } = this;
     return connection !== null && connection.signalingState === "stable"
       && ["connected", "disconnected"].includes(connection.connectionState);
@@ -69,6 +71,7 @@ export class Publisher {
         const source = /** @type {Source} */ (name);
         const known = this.sources.get(source);
         isNew ||= !known?.track;
+        if (SHOWN.has(source)) track.contentHint = "detail";
         this.sources.set(source, {
           track, transceiver: known?.transceiver ?? null, trackId: known?.trackId ?? null,
         });
@@ -145,11 +148,9 @@ export class Publisher {
     for (const [source, sending] of this.sources) {
       if (!sending.track || sending.transceiver || !this.connection) continue;
       const video = sending.track.kind === "video";
-      const shown = source === "evidence_display" || source === "document_camera";
-      if (shown) sending.track.contentHint = "detail";
       sending.transceiver = this.connection.addTransceiver(sending.track, {
         direction: "sendonly",
-        streams: [shown ? new MediaStream() : this.#together],
+        streams: [SHOWN.has(source) ? new MediaStream() : this.#together],
         sendEncodings: video ? [{ maxBitrate: this.terms.video_max_kbps * 1000 }] : [{}],
       });
       if (video) {

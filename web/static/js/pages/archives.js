@@ -1,6 +1,7 @@
 /** The list of archives: filtered as one types, each with a way to replay and to verify it. */
 
 import { html, nothing, render } from "/vendor/lit-html/lit-html.js";
+import { live } from "/vendor/lit-html/directives/live.js";
 import { duration, moment } from "../format.js";
 import { codeOf, request } from "../http.js";
 import { languageChanges, t } from "../texts.js";
@@ -86,7 +87,7 @@ function table() {
   return html`
     <div class="field filter">
       <label for="filter">${t("archives.filter")}</label>
-      <input class="input" id="filter" type="search" .value=${filter} @input=${filterTyped} autocomplete="off">
+      <input class="input" id="filter" type="search" .value=${live(filter)} @input=${filterTyped} autocomplete="off">
     </div>
     ${found.length ? html`<table class="table" data-testid="archives">
       <thead><tr>

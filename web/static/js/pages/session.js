@@ -75,8 +75,7 @@ function join(tracks) {
     ended: (code) => {
       ended = { code };
       health?.stop();
-      elements.hear([]);
-      elements.keepOnly(new Set());
+      elements.clear();
       call = controls = health = null;
       draw();
     },
@@ -164,6 +163,7 @@ function draw() {
     if (call && !evidenceTrack(call)) evidenceLarge = false;
     content.setAttribute("aria-busy", String(!session && !problem));
     render(call ? inRoom() : outside(), content);
+    elements.playShown();
   });
 }
 

@@ -167,7 +167,7 @@ export class Call {
     if (this.over) return;
     if (!this.publisher || !this.subscriber) {
       this.#startMedia(welcome);
-    } else if (!this.publisher.sound || !this.#allPublished()) {
+    } else if (!this.publisher.intact || !this.#allPublished()) {
       this.publisher.restart();
     }
     this.#tellMuted();

@@ -1,6 +1,7 @@
 /** The controls of the room: own devices, evidence, markers, and the session's one next step. */
 
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
+import { live } from "/vendor/lit-html/directives/live.js";
 import { showFile, showScreen } from "../evidence.js";
 import { codeOf } from "../http.js";
 import { errorText, t } from "../texts.js";
@@ -178,7 +179,7 @@ export class Controls {
     return html`
       <div class="field">
         <label for="note">${t(label)}</label>
-        <input class="input" id="note" maxlength="500" autocomplete="off" .value=${this.#note}
+        <input class="input" id="note" maxlength="500" autocomplete="off" .value=${live(this.#note)}
           data-testid="note" @input=${(/** @type {Event} */ event) => {
             this.#note = /** @type {HTMLInputElement} */ (event.target).value;
           }}>
@@ -237,7 +238,7 @@ export class Controls {
             <div class="field">
               <label for="close-case">${t("close.case_number", { case: wanted })}</label>
               <input class="input figures" id="close-case" autocomplete="off" spellcheck="false"
-                .value=${this.#typedCase} data-testid="close-case-number"
+                .value=${live(this.#typedCase)} data-testid="close-case-number"
                 @input=${(/** @type {Event} */ event) => {
                   this.#typedCase = /** @type {HTMLInputElement} */ (event.target).value;
                   this.changed();

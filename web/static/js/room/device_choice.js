@@ -39,7 +39,7 @@ export class DeviceChoice {
           @change=${(/** @type {Event} */ event) => this.chosen(
             device, /** @type {HTMLSelectElement} */ (event.target).value)}>
           ${list.length ? list.map(({ id, name }, index) => html`
-              <option value=${id} ?selected=${id === current}>
+              <option value=${id} .selected=${id === current}>
                 ${name || `${t(`source.${device}`)} ${index + 1}`}</option>`)
             : html`<option>${t("devices.none")}</option>`}
         </select>

@@ -72,13 +72,21 @@ export class MediaElements {
     this.changed();
   }
 
-  /** Lets go of the elements of tracks that are gone. @param {Set<string>} keys those still in use */
-  keepOnly(keys) {
-    for (const [key, video] of this.#videos) {
-      if (keys.has(key)) continue;
-      video.srcObject = null;
-      this.#videos.delete(key);
+  /**
+   * Plays the pictures that are on the page: a video stops by itself when it is taken off the page
+   * (camera off, evidence withdrawn) and does not go on by itself when it comes back.
+   */
+  playShown() {
+    for (const video of this.#videos.values()) {
+      if (video.isConnected && video.paused) video.play().catch(() => {});
     }
+  }
+
+  /** Lets go of every picture and sound. */
+  clear() {
+    this.hear([]);
+    for (const video of this.#videos.values()) video.srcObject = null;
+    this.#videos.clear();
   }
 
   /** @param {HTMLAudioElement} audio */

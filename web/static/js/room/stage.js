@@ -67,6 +67,8 @@ export function observers(everybody) {
 function journal(call) {
   const events = call.events.filter(({ type }) => !QUIET.has(type)).reverse();
   return html`
+    <p class="visually-hidden" role="status">${events.length
+      ? eventText(events[0], (id) => call.nameOf(id)) : nothing}</p>
     <section class="journal" aria-label=${t("room.journal")} tabindex="0">
       <h2 class="small soft">${t("room.journal")}</h2>
       <ol class="small">

@@ -10,6 +10,12 @@ import { placeName, t } from "../texts.js";
 
 /** @typedef {{call: Call, elements: MediaElements, health: Health}} Scene */
 
+/** Phases in which picture and sound are no longer passed on. */
+const ENDED = new Set(["closing", "closed", "sealed"]);
+
+/** @param {Call} call */
+const isOver = (call) => ENDED.has(call.room?.phase ?? "");
+
 /**
  * Everybody present except one, who therefore hear and see that one.
  * @param {Call} call
@@ -35,9 +41,6 @@ function audience(call, participantId, small) {
     ? t("tile.audience_count", { count: people.length }) : text}</span>`;
 }
 
-/** Phases in which picture and sound are no longer passed on. */
-const ENDED = new Set(["closing", "closed", "sealed"]);
-
 /**
  * What is said instead of a picture.
  * @param {Call} call
@@ -45,7 +48,7 @@ const ENDED = new Set(["closing", "closed", "sealed"]);
  * @param {{hasTrack: boolean, covered: boolean}} picture
  */
 function absence(call, participant, { hasTrack, covered }) {
-  if (ENDED.has(call.room?.phase ?? "")) return t("tile.ended");
+  if (isOver(call)) return t("tile.ended");
   if (participant.present === "no") return t("tile.not_here");
   if (participant.present === "reconnecting") return t("tile.reconnecting");
   if (covered) return t("tile.covered");
@@ -85,7 +88,7 @@ export function seat(scene, participant, { source = "camera", name, own = false 
           ${!gone && participant.present === "yes" && !microphone && participant.role !== "observer"
             ? html`<span class="tag">${t("tile.no_microphone")}</span>` : nothing}</p>
         ${problem ? html`<p class="weak small" role="status">${problem}</p>` : nothing}
-        <p class="small soft where">${gone ? nothing : audience(call, participant.id, name !== "large")}
+        <p class="small soft where">${gone || isOver(call) ? nothing : audience(call, participant.id, name !== "large")}
           <span class="site">${placeName(participant.site_id, participant.site_name)}</span></p>
       </footer>
     </section>`;
@@ -120,10 +123,11 @@ export function evidence({ call, elements }, { name, actions = nothing }) {
 }
 
 /**
- * The track on the evidence display: evidence display before document camera.
+ * The track on the evidence display, if any: evidence display before document camera.
  * @param {Call} call
  */
 export function evidenceTrack(call) {
+  if (isOver(call)) return null;
   for (const source of /** @type {Source[]} */ (["evidence_display", "document_camera"])) {
     for (const owner of call.room?.participants ?? []) {
       const track = owner.tracks.find((each) => each.source === source);
