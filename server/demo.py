@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from recorder import replay, verify
-from rooms.errors import FieldInvalid, Internal, MediaUnreachable
+from rooms.errors import FieldInvalid, MediaUnreachable
 from server.agent import hosting
 from server.agent.film import Film, FilmPicture, FilmSound, check
 from server.agent.picture import ClockPicture, EvidencePage, Picture
@@ -135,12 +135,12 @@ class _Demo:
             if not self._wish.exit_after:
                 token = await hosting.ticket(self._config, officer_id)
                 result.replay_url = f"{server.url}/ticket/{token}?to={path}"
-            result.print(json_output=json_output)
+            result.print(json_output=json_output, serving=not self._wish.exit_after)
             if not self._wish.exit_after:
                 say("serving until Ctrl-C; the address signs you in, once")
                 with contextlib.suppress(asyncio.CancelledError):
                     await server.ended()
-                    raise Internal(f"the server has ended; see {server.log}")
+                    server.check()
                 say("stopping")
         return 0 if result.ok else 1
 
@@ -168,7 +168,7 @@ class _Demo:
             await room.wait_for("the session to be live", _live, timeout_s=LIVE_WITHIN_S)
             pids = hosting.processes_of(["recorder.worker", session_id])
             say(f"live; recorder process {', '.join(map(str, pids)) or 'unknown'}")
-            await self._hold(session_id, room, site)
+            await self._hold(session_id, server, room, site)
             say("closing")
             loop = asyncio.get_running_loop()
             closed_s = loop.time()
@@ -228,12 +228,15 @@ class _Demo:
     def _codec(self, source: str) -> str:
         return "opus" if source == "microphone" else self._wish.codec
 
-    async def _hold(self, session_id: str, room: Terminal, site: Terminal) -> None:
-        """Let the session run; a recording that fails ends it."""
+    async def _hold(
+        self, session_id: str, server: hosting.HostedServer, room: Terminal, site: Terminal
+    ) -> None:
+        """Let the session run; a server that dies or a recording that fails ends it."""
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         pids = hosting.processes_of(["recorder.worker", session_id])
         while (passed_s := loop.time() - started_s) < self._wish.seconds:
+            server.check()
             recording = room.state["recording"]
             if room.state["phase"] != "live":
                 raise refusal(recording.get("reason") or "recorder_lost", "the session ended early")
@@ -291,6 +294,7 @@ class _Demo:
             offset=offset,
             close_to_sealed_ms=close_to_sealed_ms,
             report=report,
+            trusted=trusted_files(self._config),
         )
 
 

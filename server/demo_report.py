@@ -65,6 +65,8 @@ class Result:
     offset: Offset | None
     close_to_sealed_ms: int
     report: Report
+    trusted: list[Path]
+    """Certificates that the archive was verified against."""
     replay_url: str = field(default="")
 
     @property
@@ -88,9 +90,13 @@ class Result:
             "replay_url": self.replay_url,
         }
 
-    def print(self, *, json_output: bool) -> None:
-        """Print the result to standard output."""
-        text = json.dumps(self.to_json(), ensure_ascii=False) if json_output else self._text()
+    def print(self, *, json_output: bool, serving: bool) -> None:
+        """Print the result to standard output; ``serving``: the replay can be looked at now."""
+        if json_output:
+            text = json.dumps(self.to_json(), ensure_ascii=False)
+        else:
+            text = self._text()
+            text += "" if serving else " (to look at it, run without --exit)"
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -121,6 +127,7 @@ class Result:
             f"anchored         {'yes' if self.report.anchored else 'no'} "
             f"({'; '.join(self.report.reasons)})"
         )
+        lines.append(f"trusted          {', '.join(map(str, self.trusted))}")
         lines.append(f"replay           {self.replay_url}")
         return "\n".join(lines)
 

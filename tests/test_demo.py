@@ -187,6 +187,21 @@ async def test_ctrl_c_in_the_middle_stops_everything(tmp_path: Path) -> None:
     assert list((tmp_path / "var").glob(f"demo/*/archives/{session_id}*"))
 
 
+async def test_a_server_that_dies_is_one_clear_line(tmp_path: Path) -> None:
+    async with demo(tmp_path, "--seconds", 60, "--exit") as process:
+        assert process.stderr is not None
+        text = ""
+        while "recorder process" not in text:
+            text += (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+        server = int(text.split("(process ")[1].split(")")[0])
+        assert server in processes_of(["server.cli", "serve"])
+        os.kill(server, signal.SIGKILL)
+        code, out, err = await finished(process)
+    assert (code, out) == (1, "")
+    assert "tingxun: internal: the server ended" in err.splitlines()[-1]
+    assert "server.log" in err
+
+
 async def refused(folder: Path, *options: object) -> str:
     """Run a demo that must not start; return the one line that it says."""
     async with demo(folder, "--exit", "--json", "--seconds", 2, *options) as process:

@@ -98,6 +98,11 @@ class HostedServer:
         assert self._process is not None
         return self._process.pid
 
+    def check(self) -> None:
+        """Raise what the server said at last, if it has ended by itself."""
+        if self._process is not None and self._process.returncode is not None:
+            raise self._failure("ended")
+
     async def _start(self) -> None:
         """Start it and wait until it answers. Raises what it says it failed of."""
         settings = self.config.data_dir / "config.yaml"
@@ -122,22 +127,21 @@ class HostedServer:
         try:
             async with asyncio.timeout(READY_WITHIN_S), aiohttp.ClientSession() as http:
                 while not await _answers(http, f"{self.url}/healthz"):
-                    if self._process.returncode is not None:
-                        raise self._failure()
+                    self.check()
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
             raise ServerUnreachable(
                 f"the server was not ready in {READY_WITHIN_S:.0f} s; see {self.log}"
             ) from error
 
-    def _failure(self) -> Exception:
+    def _failure(self, what: str) -> Exception:
         """What the server said at last, as the error that it named."""
         text = self.log.read_text(errors="replace").strip()
         last = text.splitlines()[-1] if text else "it said nothing"
         for word in re.findall(r"[a-z_]+", last):
             if word in REGISTRY:
                 return refusal(word, last)
-        return Internal(f"the server did not start: {last}")
+        return Internal(f"the server {what}: {last}; see {self.log}")
 
     async def ended(self) -> None:
         """Wait until the server ends by itself."""
