@@ -18,13 +18,17 @@ from typing import Any
 from recorder import wire
 from recorder.coverage import LiveTime
 from recorder.journal import Journal
+from recorder.setting import Outbox, Setting
 from recorder.timeline import ParticipantClock
-from recorder.track import Outbox, Setting, Track
+from recorder.track import Track
 from rooms.errors import MessageMalformed
 from rooms.moment import format_wall, parse_wall
 
 COMMIT_US = 500_000
 """The server waits at most so much input for an acknowledgement."""
+
+KEY_FRAME_EVERY_US = 500_000
+"""A key frame is asked for no more often than this."""
 
 HURRIED_US = 10_000_000
 """Nobody waits longer than this for a track to start."""
@@ -52,12 +56,14 @@ class Intake:
         self._next_chunk_us = job.chunk_us
         self._paused = False
         self._hurried_us = 0
+        self._asked_us: dict[int, int] = {}
+        """When a key frame was last asked for, by track index."""
         self._ended_us: int | None = None
         """When the session began to close."""
         self._recovered = False
         """Inputs may be missing before the newest ones: the server itself had died."""
         self._live = LiveTime()
-        self._outbox = Outbox(self._urge)
+        self._outbox = Outbox(self._urge, self._want_key_frame)
         self._setting = Setting(
             layout=journal.layout,
             opened=parse_wall(journal.opened_wall),
@@ -278,11 +284,9 @@ class Intake:
 
     def _write(self) -> None:
         outbox = self._outbox
-        self.reports += map(wire.KeyFrameWanted, outbox.key_frames)
         notes = self._journal.commit(self._snapshot(), outbox.records)
         self.reports += map(wire.CheckpointMade, notes)
         outbox.records.clear()
-        outbox.key_frames.clear()
 
     def _report_durable(self) -> None:
         stored = {track_id: track for track_id, track in self._tracks.items() if track.stored}
@@ -298,6 +302,12 @@ class Intake:
 
     def _urge(self) -> None:
         self._commit_us = 0
+
+    def _want_key_frame(self, index: int) -> None:
+        asked_us = self._asked_us.get(index)
+        if asked_us is None or self._now_us - asked_us >= KEY_FRAME_EVERY_US:
+            self._asked_us[index] = self._now_us
+            self.reports.append(wire.KeyFrameWanted(index))
 
     def _find_takers(self) -> None:
         by_index = {} if self._paused else self._by_index

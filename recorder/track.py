@@ -14,23 +14,18 @@ from the next key frame on. No clock: time is the arrival time in the inputs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from recorder.archive import Layout
-from recorder.coverage import SETTLE_US, Coverage, LiveTime
+from recorder.coverage import SETTLE_US, Coverage
 from recorder.depacketize import depacketizer
 from recorder.h264 import H264Depacketizer
 from recorder.reorder import Reorder
+from recorder.setting import Setting
 from recorder.state import Persistent
 from recorder.timeline import ParticipantClock, Timeline
 from recorder.units import AccessUnit
 from recorder.wire import TrackInput
 from recorder.writer import TrackWriter
-
-KEY_FRAME_EVERY_US = 500_000
-"""A key frame is asked for no more often than this."""
 
 NEVER_ARRIVED_US = 5_000_000
 """A published track of which nothing came for so long counts as expected all the same."""
@@ -57,36 +52,12 @@ _DTX_BYTES = 2
 """An Opus packet this short says that silence follows (RFC 6716, 2.1.9)."""
 
 
-@dataclass(slots=True)
-class Outbox:
-    """What the tracks have to say: ledger records in order and key frames wanted.
-
-    ``urge`` asks for a commit at once.
-    """
-
-    urge: Callable[[], None]
-    records: list[dict[str, Any]] = field(default_factory=list)
-    key_frames: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all tracks of a recording share."""
-
-    layout: Layout
-    opened: datetime
-    segment_target_us: int
-    repair_wait_us: int
-    live: LiveTime
-    outbox: Outbox
-
-
 class Track(Persistent):
     """One logical track of the archive. Raises what writing raises, and nothing for bad media."""
 
     _STATE = (
         "_bound", "_bound_us", "_first_us", "_unit_us", "_waiting", "_dropped",
-        "_broken", "_silence", "_absence", "_paused_us", "_wanted_us",
+        "_broken", "_silence", "_absence", "_paused_us",
     )  # fmt: skip
 
     def __init__(self, binding: TrackInput, setting: Setting, clock: ParticipantClock) -> None:
@@ -100,6 +71,8 @@ class Track(Persistent):
         self._writer = TrackWriter(binding, setting.layout, self._timeline, setting.opened, records)
         self._coverage = Coverage(binding.track_id, hz, setting.live, records)
         self._target = setting.segment_target_us * hz // 1_000_000
+        # A key frame that comes a little early, unasked, is as good.
+        self._early = self._target - self._target // 8
         self._longest = (STILL_US if self._video else SILENCE_US) * hz // 1_000_000
         self._receive(binding)
         self._bound = True
@@ -119,7 +92,6 @@ class Track(Persistent):
         self._absence: str | None = None
         """Why there is nothing between the cursor of the account and the run."""
         self._paused_us: int | None = None
-        self._wanted_us = -KEY_FRAME_EVERY_US
 
     # What comes in.
 
@@ -314,7 +286,7 @@ class Track(Persistent):
         if self._waiting:
             if not self._can_start(unit):
                 self._dropped = True
-                self._want_key_frame(unit.arrival_us)
+                self._want_key_frame()
                 return
             self._start_run(unit, media)
             if not self._writer.codec_name:
@@ -364,18 +336,17 @@ class Track(Persistent):
                 self._miss(media, "loss")
                 self._broken = False
             else:
-                self._want_key_frame(unit.arrival_us)
+                self._want_key_frame()
         start = writer.start
         if start is None:
             return
         elapsed = media - start
         if still:
             self._close_segment(writer.end)
+        elif (elapsed >= self._early and unit.key) or elapsed >= 2 * self._target:
+            self._close_segment(media)
         elif elapsed >= self._target:
-            if unit.key or elapsed >= 2 * self._target:
-                self._close_segment(media)
-            else:
-                self._want_key_frame(unit.arrival_us)
+            self._want_key_frame()
 
     def _follow_sound(self, unit: AccessUnit, media: int) -> None:
         writer = self._writer
@@ -431,7 +402,6 @@ class Track(Persistent):
     def _close_segment(self, end: int) -> None:
         self._writer.close(end)
 
-    def _want_key_frame(self, now_us: int) -> None:
-        if self._video and now_us - self._wanted_us >= KEY_FRAME_EVERY_US:
-            self._wanted_us = now_us
-            self._outbox.key_frames.append(self.binding.track_index)
+    def _want_key_frame(self) -> None:
+        if self._video:
+            self._outbox.want_key_frame(self.binding.track_index)
