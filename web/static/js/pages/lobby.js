@@ -18,7 +18,8 @@ const REFRESH_MS = 10_000;
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const content = /** @type {HTMLElement} */ (document.getElementById("content"));
 const me = { id: main.dataset.accountId ?? "", siteId: main.dataset.siteId ?? "" };
-const mayBook = ["admin", "officer"].includes(main.dataset.role ?? "");
+const role = main.dataset.role ?? "";
+const mayBook = ["admin", "officer"].includes(role);
 
 /** @type {ListedSession[]|null} */
 let sessions = null;
@@ -61,8 +62,9 @@ function phaseTag(session) {
 
 /** @param {ListedSession} session */
 function entry(session) {
-  const sealed = session.phase === "sealed" && session.archive_id;
-  if (sealed) {
+  if (session.phase === "sealed") {
+    const mayReplay = role === "admin" || (session.my_role && role !== "terminal");
+    if (!session.archive_id || !mayReplay) return nothing;
     return html`<a class="button" href="/replay/${session.archive_id}" data-testid="replay">
       ${t("lobby.replay")}</a>`;
   }

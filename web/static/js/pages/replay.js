@@ -59,6 +59,8 @@ async function start() {
   setInterval(() => { if (player?.playing) draw(); }, DRAW_EVERY_MS);
   document.addEventListener("keydown", (event) => { if (player) key(player, event); });
   if (!replay.unsealed) await verdict.verify();
+  for (const track of player.tracks) track.distrust(verdict.brokenFiles);
+  draw();
 }
 
 const SOURCES = ["camera", "wide_camera", "microphone", "evidence_display", "document_camera"];

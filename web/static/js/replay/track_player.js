@@ -75,6 +75,11 @@ export class TrackPlayer {
   /** @param {ReplaySegment} segment @returns {SegmentState} */
   stateOf = (segment) => this.states.get(segment.n) ?? "open";
 
+  /** Does not show segments that the server's check named. @param {Set<string>} files */
+  distrust(files) {
+    for (const { n, file } of this.track.segments) if (files.has(file)) this.states.set(n, "failed");
+  }
+
   /**
    * What this track has at a moment: a picture or sound to play, a declared gap, a segment that did
    * not hold, or nothing.

@@ -40,6 +40,12 @@ export class Verdict {
     this.changed();
   };
 
+  /** Files that the server's check found wrong. */
+  get brokenFiles() {
+    const failures = this.report?.steps.flatMap((step) => step.failures) ?? [];
+    return new Set(failures.map(({ file }) => file));
+  }
+
   /**
    * @param {Mismatch[]} mismatches
    * @returns {{state: "pending"|"good"|"unanchored"|"bad"|"unknown", text: string}}
