@@ -16,6 +16,7 @@ import gc
 import logging
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
@@ -40,8 +41,8 @@ HURRIED_S = 0.01
 BUSY_BYTES = 1 << 16
 """After a read of at least so much there is more to read at once."""
 
-SEND_TIMEOUT_S = 10.0
-"""A server that takes no report for so long has hung up."""
+SEND_TIMEOUT_S = 10
+"""A server that takes no report for so long hears no more."""
 
 
 def begin(job: wire.Job) -> Intake | SealedArchive:
@@ -61,8 +62,12 @@ class Worker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        limit = struct.pack("@ll", SEND_TIMEOUT_S, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._frames = Frames(self._packet, self._message)
         self._recording: Intake | SealedArchive | None = None
+        self._heard = True
+        """Whether the server still takes reports."""
 
     def run(self) -> int:
         """Work until the end; returns the exit code."""
@@ -116,7 +121,12 @@ class Worker:
             return
         frames = b"".join(map(wire.encode_report, recording.reports))
         recording.reports.clear()
-        self._connection.sendall(frames)
+        if self._heard:
+            try:
+                self._connection.sendall(frames)
+            except OSError:
+                # The server is gone. What it had sent before is still to be read and kept.
+                self._heard = False
 
     def _fail(self, error: TingxunError) -> int:
         logger.error("%s: %s", error.code, error.message)
