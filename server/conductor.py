@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from aiortc import RTCCertificate
 
 from recorder import wire
 from rooms import commands, events
-from rooms.errors import Internal, MessageTooFrequent, NotJoined, Replaced, TingxunError
+from rooms.errors import Internal, NotJoined, Replaced
 from rooms.media import Source, Track, parse_codec, parse_source
 from rooms.moment import Moment
 from rooms.phases import Phase, RecordingState
@@ -29,18 +28,15 @@ from server import protocol
 from server.config import Config
 from server.forwarding import Forwarding
 from server.member import Connection, Member
+from server.owner import Owner
 from server.recording import Callbacks, Recording
 from server.records import Records
 from server.sfu.uptrack import UpTrack
 
 logger = logging.getLogger(__name__)
 
-REQUESTS = 256
-"""Requests waiting for one session; more are refused."""
-
 WATCH_S = 0.25
 LAMP_S = 1.0
-T = TypeVar("T")
 
 
 class Conductor:
@@ -73,11 +69,8 @@ class Conductor:
         self._confirm_by_ns = 0
         self._confirming = False
         self._lamp_ns = 0
-        self._requests: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]
-        self._requests = asyncio.Queue(REQUESTS)
-        self._stopped = False
+        self._owner = Owner(self.session_id)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._spawn(self._own())
         self._spawn(self._watch())
 
     # Asked from outside.
@@ -86,7 +79,7 @@ class Conductor:
     def idle(self) -> bool:
         """Whether nobody is here and nothing is being recorded: the conductor may go."""
         busy = self.room.phase not in (Phase.SCHEDULED, Phase.WAITING, Phase.SEALED)
-        return not busy and not self._members and self._requests.empty()
+        return not busy and not self._members and self._owner.idle
 
     @property
     def recorder_pid(self) -> int | None:
@@ -99,18 +92,18 @@ class Conductor:
 
     async def join(self, participant_id: str, connection: Connection, resume: str | None) -> None:
         """Let a person in on ``connection``; ``resume`` keeps the media of the lost one."""
-        await self._do(lambda: self._join(participant_id, connection, resume))
+        await self._owner.ask(lambda: self._join(participant_id, connection, resume))
 
     async def disconnected(self, participant_id: str, connection_id: str) -> None:
         """A connection is gone; the person has some time to come back."""
-        if not self._stopped:
-            await self._do(lambda: self._disconnected(participant_id, connection_id))
+        if not self._owner.stopped:
+            await self._owner.ask(lambda: self._disconnected(participant_id, connection_id))
 
     async def request(
         self, participant_id: str, connection_id: str, message: Any
     ) -> dict[str, Any] | None:
         """Carry out one message of a person; returns the reply, if there is one."""
-        return await self._do(lambda: self._request(participant_id, connection_id, message))
+        return await self._owner.ask(lambda: self._request(participant_id, connection_id, message))
 
     async def recover(self) -> bool:
         """Seal what a server that died has left of this session's recording.
@@ -118,19 +111,17 @@ class Conductor:
         False where the session had not begun: what is on disk is then set aside, and it can be
         opened anew.
         """
-        return await self._do(self._recover)
+        return await self._owner.ask(self._recover)
 
     async def stop(self) -> None:
         """The server ends: everyone is told, the recorder writes down what it has."""
         for member in self._members.values():
             if member.connection is not None:
                 member.connection.end(Internal("the server is stopping"))
-        self._stopped = True
+        await self._owner.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while not self._requests.empty():
-            self._requests.get_nowait()[1].cancel()
         for member in self._members.values():
             await member.drop_peers()
         self._forwarding.close()
@@ -138,53 +129,8 @@ class Conductor:
 
     # The owner: everything below runs in one task, in order, but for what the recorder reports.
 
-    async def _own(self) -> None:
-        while True:
-            work, done = await self._requests.get()
-            try:
-                result = await work()
-            except asyncio.CancelledError:
-                done.cancel()
-                raise
-            except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
-                if not done.done():
-                    done.set_exception(error)
-            else:
-                if not done.done():
-                    done.set_result(result)
-
-    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Have the owner do ``work``, and wait for what comes of it."""
-        return await self._enqueue(work)
-
-    def _enqueue(self, work: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
-        if self._stopped:
-            raise Internal("the session is no longer served here")
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        try:
-            self._requests.put_nowait((work, done))
-        except asyncio.QueueFull:
-            raise MessageTooFrequent("the session has too many requests waiting") from None
-        return done
-
-    def _later(self, work: Callable[[], Awaitable[Any]]) -> None:
-        """Have the owner do ``work``; nobody waits, so what the room refuses is only logged."""
-        try:
-            done = self._enqueue(work)
-        except TingxunError as problem:
-            logger.warning("session %s: a request is lost: %s", self.session_id, problem)
-        else:
-            done.add_done_callback(self._log_refusal)
-
-    def _log_refusal(self, done: asyncio.Future[Any]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, TingxunError):
-            logger.info("session %s: %s", self.session_id, error)
-        elif error is not None:
-            logger.error("session %s", self.session_id, exc_info=error)
-
     def _decide_soon(self, command: commands.Command) -> None:
-        self._later(lambda: self._decide(command))
+        self._owner.later(lambda: self._decide(command))
 
     async def _decide(self, command: commands.Command) -> list[events.Event]:
         """Put a command to the room, store what it decides, then carry it out."""
@@ -326,7 +272,7 @@ class Conductor:
             case protocol.Hello():
                 raise NotJoined("hello was already said")
             case _:
-                await self._decide(_command(participant_id, message))
+                await self._decide(protocol.to_command(participant_id, message))
         return {"type": "ok"}
 
     async def _publish(self, member: Member, message: protocol.Publish) -> dict[str, Any]:
@@ -409,7 +355,7 @@ class Conductor:
             for member in self._members.values():
                 await member.drop_peers()
 
-        self._later(finish)
+        self._owner.later(finish)
 
     async def _drain(self, closed_us: int) -> None:
         """What was still on its way when the session was closed belongs to it."""
@@ -451,26 +397,3 @@ class Conductor:
 
 def _moment() -> Moment:
     return Moment(time.monotonic_ns() // 1000, datetime.now(UTC))
-
-
-def _command(participant_id: str, message: Any) -> commands.Command:
-    """The room command that a client's message stands for."""
-    match message:
-        case protocol.Unpublish(track_id=track_id):
-            return commands.Unpublish(participant_id, track_id)
-        case protocol.Mute(track_id=track_id, muted=muted):
-            return commands.SetMuted(participant_id, track_id, muted)
-        case protocol.Open():
-            return commands.Open(participant_id)
-        case protocol.Pause(reason=reason, note=note):
-            return commands.Pause(participant_id, reason, note)
-        case protocol.Resume():
-            return commands.Resume(participant_id)
-        case protocol.Close(case_number=case_number):
-            return commands.Close(participant_id, case_number)
-        case protocol.Mark(text=text):
-            return commands.Mark(participant_id, text)
-        case protocol.Leave():
-            return commands.Leave(participant_id)
-        case _:
-            raise NotJoined(f"unexpected {type(message).__name__}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from rooms import commands
 from rooms.errors import MessageMalformed, MessageTooFrequent, TingxunError
 from rooms.phases import PauseReason
 
@@ -166,6 +167,29 @@ def parse(text: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise MessageMalformed(f"{place}: {first['msg']}"[:300]) from None
+
+
+def to_command(participant_id: str, message: Any) -> commands.Command:
+    """The room command that a client's message stands for."""
+    match message:
+        case Unpublish(track_id=track_id):
+            return commands.Unpublish(participant_id, track_id)
+        case Mute(track_id=track_id, muted=muted):
+            return commands.SetMuted(participant_id, track_id, muted)
+        case Open():
+            return commands.Open(participant_id)
+        case Pause(reason=reason, note=note):
+            return commands.Pause(participant_id, reason, note)
+        case Resume():
+            return commands.Resume(participant_id)
+        case Close(case_number=case_number):
+            return commands.Close(participant_id, case_number)
+        case Mark(text=text):
+            return commands.Mark(participant_id, text)
+        case Leave():
+            return commands.Leave(participant_id)
+        case _:
+            raise MessageMalformed(f"type: {type(message).__name__} asks nothing of a room")
 
 
 def error(problem: TingxunError, tag: str | None = None) -> dict[str, Any]:

@@ -125,6 +125,8 @@ class Recorder:
     async def _run_once(self, path: str) -> int:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # No folder of that name beside the caller may stand in for ours.
+            "-P",
             "-m",
             "recorder.worker",
             "--session",
