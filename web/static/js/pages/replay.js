@@ -53,14 +53,15 @@ async function start() {
   replay.tracks.sort(inSeatOrder(replay));
   large = firstLarge(replay);
   player = new Player(replay, draw);
-  verdict = new Verdict(replay, draw);
+  verdict = new Verdict(replay, () => {
+    for (const track of player?.tracks ?? []) track.distrust(verdict?.brokenFiles ?? new Set());
+    draw();
+  });
   draw();
   requestAnimationFrame(movePlayhead);
   setInterval(() => { if (player?.playing) draw(); }, DRAW_EVERY_MS);
   document.addEventListener("keydown", (event) => { if (player) key(player, event); });
   if (!replay.unsealed) await verdict.verify();
-  for (const track of player.tracks) track.distrust(verdict.brokenFiles);
-  draw();
 }
 
 const SOURCES = ["camera", "wide_camera", "microphone", "evidence_display", "document_camera"];
