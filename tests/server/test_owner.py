@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
@@ -20,7 +21,8 @@ async def test_does_one_thing_after_the_other() -> None:
         log.append(f"{name} ends")
         return name
 
-    assert await asyncio.gather(*(owner.ask(lambda n=n: work(n)) for n in "abc")) == [*"abc"]
+    asked = [owner.ask(functools.partial(work, name)) for name in "abc"]
+    assert await asyncio.gather(*asked) == [*"abc"]
     assert log == [f"{name} {what}" for name in "abc" for what in ("begins", "ends")]
     await owner.stop()
 
