@@ -376,17 +376,15 @@ class Track(Persistent):
         coverage, writer = self._coverage, self._writer
         if not self._waiting:
             end = writer.end
+            if self._video and writer.start is not None:
+                newest_us = self._timeline.session_us(writer.newest)
+                usual_us = self._timeline.session_us(end) - newest_us
+                lasts_us = min(at_us - newest_us, usual_us if broken else LAST_PICTURE_US)
+                end = writer.newest + max(lasts_us, 0) * self._timeline.hz // 1_000_000
             if not self._broken:
-                self._cover(writer.newest if self._video and not broken else end)
+                self._cover(end)
             if broken:
                 coverage.interrupt(at_us, "loss", 0)
-            elif self._video and writer.start is not None:
-                newest_us = self._timeline.session_us(writer.newest)
-                until_us = min(at_us, newest_us + LAST_PICTURE_US)
-                coverage.cover_until(until_us)
-                if until_us > newest_us:
-                    length_us = until_us - newest_us
-                    end = writer.newest + length_us * self._timeline.hz // 1_000_000
             self._close_segment(end)
         elif coverage.expecting:
             self._skip_to(at_us)

@@ -119,7 +119,8 @@ class TrackWriter(Persistent):
             if duration != held.duration:
                 held = Sample(held.media, duration, held.key, held.payload)
             self._samples.append(held)
-            self._usual = min(max(duration, self._least), self._most)
+            if not unit.lost:
+                self._usual = min(max(duration, self._least), self._most)
         if self._start is None:
             self._start = media
             self._ssrc = ssrc
