@@ -1,0 +1,165 @@
+"""Encoded media for the load clients: made once, kept in a temporary folder.
+
+Ten seconds of moving VP8 at 1280x720, 30 pictures and 1.5 Mbit/s, and of Opus at 48 kbit/s: about
+204 packets a second together. Nothing is encoded or decoded while a benchmark measures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.video.codeccontext import VideoCodecContext
+
+WIDTH, HEIGHT, FPS = 1280, 720, 30
+VIDEO_BPS = 1_500_000
+KEY_EVERY = 90
+SECONDS = 10
+AUDIO_BPS = 48_000
+AUDIO_SAMPLES = 960
+"""Samples in a packet of Opus: 20 ms at 48 kHz."""
+
+STAMP_BYTES = 8
+"""The end of each payload is overwritten with the time of sending."""
+
+MAX_BODY = 1296
+"""Bytes of a VP8 frame in one packet: with descriptor, headers and SRTP it fits any line."""
+
+_BLOCK = 8
+_PATCH_W, _PATCH_H = 320, 240
+_FILE = "media-1.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture or sound packet, cut for RTP; each body lacks its last :data:`STAMP_BYTES`."""
+
+    key: bool
+    bodies: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a publisher repeats."""
+
+    video: tuple[Frame, ...]
+    audio: tuple[Frame, ...]
+
+    @property
+    def packets_per_s(self) -> float:
+        """RTP packets a second of one camera with one microphone."""
+        video = sum(len(frame.bodies) for frame in self.video) / len(self.video) * FPS
+        return video + 48_000 / AUDIO_SAMPLES
+
+
+def cut(frame: bytes) -> tuple[bytes, ...]:
+    """The bodies of a VP8 frame's packets, of about the same size, each without its last bytes."""
+    count = -(-len(frame) // MAX_BODY)
+    size = -(-len(frame) // count)
+    return tuple(frame[at : at + size][:-STAMP_BYTES] for at in range(0, len(frame), size))
+
+
+def load() -> Media:
+    """The media, from the cache or made now (some seconds)."""
+    folder = Path(tempfile.gettempdir()) / f"tingxun-bench-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / _FILE
+    if not path.exists():
+        _store(path, list(_encode_video()), list(_encode_audio()))
+    header, _, body = path.read_bytes().partition(b"\n")
+    parts: dict[str, list[tuple[bool, bytes]]] = {"video": [], "audio": []}
+    at = 0
+    for kind, key, size in json.loads(header):
+        parts[kind].append((key, body[at : at + size]))
+        at += size
+    return Media(
+        tuple(Frame(key, cut(frame)) for key, frame in parts["video"]),
+        tuple(Frame(True, (packet[:-STAMP_BYTES],)) for _, packet in parts["audio"]),
+    )
+
+
+def _store(path: Path, video: list[tuple[bool, bytes]], audio: list[bytes]) -> None:
+    index: list[tuple[str, bool, int]] = [("video", key, len(frame)) for key, frame in video]
+    index += [("audio", True, len(packet)) for packet in audio]
+    body = b"".join([frame for _, frame in video] + audio)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(json.dumps(index).encode() + b"\n" + body)
+    part.replace(path)
+
+
+def _pictures() -> Iterator[bytes]:
+    """Luminance planes: a blocky ground that drifts, with a patch of noise that jumps."""
+    rng = random.Random(1)
+    doubled = []
+    for _ in range(HEIGHT // _BLOCK):
+        values = [72 + rng.randrange(110) for _ in range(WIDTH // _BLOCK)]
+        row = b"".join(bytes([value]) * _BLOCK for value in values)
+        doubled.append(row + row)
+    dim = bytes(96 + value * 40 // 256 for value in range(256))
+    for number in range(FPS * SECONDS):
+        shift = number * _BLOCK % WIDTH
+        plane = bytearray(
+            b"".join(row[WIDTH - shift : 2 * WIDTH - shift] * _BLOCK for row in doubled)
+        )
+        top, left = number * 7 % (HEIGHT - _PATCH_H), number * 11 % (WIDTH - _PATCH_W)
+        for line in range(top, top + _PATCH_H):
+            at = line * WIDTH + left
+            plane[at : at + _PATCH_W] = rng.randbytes(_PATCH_W).translate(dim)
+        yield bytes(plane)
+
+
+def _encode_video() -> Iterator[tuple[bool, bytes]]:
+    encoder = VideoCodecContext.create("libvpx", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    encoder.bit_rate = VIDEO_BPS
+    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS, 1)
+    rate = str(VIDEO_BPS)
+    encoder.options = {
+        "deadline": "realtime",
+        "cpu-used": "8",
+        "g": str(KEY_EVERY),
+        "minrate": rate,
+        "maxrate": rate,
+        "bufsize": rate,
+        "rc_init_occupancy": "1000000",
+    }
+    frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+    for plane in frame.planes[1:]:
+        plane.update(b"\x80" * plane.buffer_size)
+    for number, picture in enumerate(_pictures()):
+        luminance = frame.planes[0]
+        gap = bytes(luminance.line_size - WIDTH)
+        rows = (picture[at : at + WIDTH] + gap for at in range(0, len(picture), WIDTH))
+        luminance.update(b"".join(rows))
+        frame.pts, frame.time_base = number, Fraction(1, FPS)
+        for packet in encoder.encode(frame):
+            yield packet.is_keyframe, bytes(packet)
+    for packet in encoder.encode(None):
+        yield packet.is_keyframe, bytes(packet)
+
+
+def _encode_audio() -> Iterator[bytes]:
+    encoder = AudioCodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "stereo", "s16"
+    encoder.bit_rate = AUDIO_BPS
+    rng = random.Random(2)
+    frame = av.AudioFrame("s16", "stereo", AUDIO_SAMPLES)
+    frame.sample_rate = 48_000
+    for number in range(SECONDS * 48_000 // AUDIO_SAMPLES):
+        noise = rng.randbytes(frame.planes[0].buffer_size)
+        # Noise at a sixteenth of full scale: every packet has about the same size.
+        quiet = bytearray(noise)
+        for at in range(1, len(quiet), 2):
+            quiet[at] = (noise[at] & 0x0F) - 8 & 0xFF
+        frame.planes[0].update(bytes(quiet))
+        frame.pts = number * AUDIO_SAMPLES
+        for packet in encoder.encode(frame):
+            yield bytes(packet)
