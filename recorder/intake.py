@@ -127,9 +127,10 @@ class Intake:
     @property
     def hurried(self) -> bool:
         """Whether somebody waits for what comes next: a start, a resumption, the end."""
-        if self._now_us >= self._hurried_us:
-            return self._ended_us is not None
-        return any(track.awaited for track in self._tracks.values())
+        if self._ended_us is not None or self._paused or not self._tracks:
+            return True
+        awaited = any(track.awaited for track in self._tracks.values())
+        return awaited and self._now_us < self._hurried_us
 
     def stop(self) -> None:
         """The server is gone or wants no more: make everything durable, and keep it resumable."""

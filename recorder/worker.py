@@ -32,13 +32,14 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
 
-GATHER_S = 0.1
-"""Pause between two reads: waking up for each packet would cost more than recording it."""
+GATHER_S = 0.4
+"""Pause between two reads: waking up often costs more than recording. Shorter than what is waited
+for late media when a session closes, so that the order to close finds the recorder awake."""
 
 HURRIED_S = 0.01
 """The same while somebody waits for what comes next."""
 
-BUSY_BYTES = 1 << 16
+BUSY_BYTES = 160_000
 """After a read of at least so much there is more to read at once."""
 
 SEND_TIMEOUT_S = 10
