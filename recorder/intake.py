@@ -238,7 +238,7 @@ class Intake:
                     gone.unpublish(at_us)
                     self._by_index.pop(gone.binding.track_index, None)
                     self._find_takers()
-            case "session_closing":
+            case "session_closing" | "session_interrupted":
                 self._ended_us = at_us
                 self._live.end(at_us)
 

@@ -130,6 +130,8 @@ class Journal:
         self._session: Mapping[str, Any] = job.session
         if layout.chain.exists() and sum(1 for _ in read_records(layout.chain)) > 1:
             raise ArchiveBroken(f"{layout.state.name} is missing: the recording cannot go on")
+        if job.recover:
+            raise ArchiveUnknown(f"nothing was recorded of session {job.session_id}")
         # A recorder that died before its first state has promised nothing.
         for path in (layout.chain, layout.checkpoints):
             path.unlink(missing_ok=True)

@@ -258,6 +258,14 @@ def test_nothing_to_recover(parent: Path, keys: Keys) -> None:
     assert said[-1].code == "archive_unknown"
 
 
+def test_died_before_anything_was_recorded(parent: Path, keys: Keys) -> None:
+    Layout.recording(parent, "s-1").make_directories()
+    code, said = inside(make_job(parent, keys.job, recover=True, opened_wall=""), [])
+    assert code == 1
+    assert isinstance(said[-1], wire.Failed)
+    assert said[-1].code == "archive_unknown"
+
+
 def test_sealed_but_not_said(parent: Path, keys: Keys) -> None:
     """It died between sealing and saying so: the next one says it, whatever it is sent."""
     job = make_job(parent, keys.job)
