@@ -48,6 +48,11 @@ class Person(Signalling):
         self._receiving_name = ""
         self.offered_tracks = 0
 
+    @property
+    def token(self) -> str:
+        """What :meth:`use_token` takes, to be this person in another window."""
+        return self._token
+
     async def offered(self, offer: dict[str, Any]) -> None:
         """Take what the server sends."""
         if self._receiving is None or offer["peer"] != self._receiving_name:
@@ -105,7 +110,6 @@ class Installation:
         self._tally = tally
         self._admin = Signalling(server.url)
         self._numbers = itertools.count(1)
-        self._tokens: list[tuple[dict[str, Any], str]] = []
 
     async def sign_in(self) -> None:
         """Be the administrator."""
@@ -129,6 +133,15 @@ class Installation:
         person = Person(self.server.url, self._tally, on_packet)
         person.account = await person.sign_in(name, made["one_time_password"])
         return person
+
+    def same_person(
+        self, person: Person, on_packet: Callable[[Reception, bytes], None] | None = None
+    ) -> Person:
+        """Another window of somebody who is signed in."""
+        other = Person(self.server.url, self._tally, on_packet)
+        other.account = person.account
+        other.use_token(person.token)
+        return other
 
     async def book(self, kind: str, seats: Sequence[tuple[Person, str]]) -> Booked:
         """A session of these people with these roles; each later than the one before.

@@ -1,0 +1,122 @@
+"""From measured figures to rows, tables and targets of each benchmark."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench import capacity, forward, join, soak
+from bench.sessions import Account, sum_up
+from bench.windows import Figures, Window, figures
+
+WINDOW = Window(
+    seconds=10.0,
+    sent=2000,
+    received=8000,
+    lost=0,
+    reordered=0,
+    cpu_ns=200_000_000,
+    p50_ms=0.4,
+    p99_ms=3.0,
+    max_ms=9.0,
+    client_share=0.2,
+)
+WHOLE = Account(0, 0, 0)
+
+
+def measured(packet_us: float, p99_ms: float = 3.0) -> Figures:
+    window = replace(WINDOW, cpu_ns=round(packet_us * 1000 * 10_000), p99_ms=p99_ms)
+    return figures([window, window, window], "SRTP_AEAD_AES_128_GCM", 1500)
+
+
+def row(name: str, ours: Figures, janus: Figures | None) -> forward.Row:
+    scenario = next(s for s in forward.scenarios() if s.name == name)
+    return forward.Row(scenario, ours, janus, WHOLE if scenario.record else None)
+
+
+def test_windows_are_brought_together_by_their_median() -> None:
+    windows = [replace(WINDOW, cpu_ns=WINDOW.cpu_ns * n, lost=n) for n in (1, 2, 9)]
+    found = figures(windows, "p", 7)
+    assert (found.packet_us_least, found.packet_us, found.packet_us_most) == (20.0, 40.0, 180.0)
+    assert (found.lost, found.in_per_s, found.out_per_s) == (12, 200.0, 800.0)
+    assert found.cpu_share == 0.04
+
+
+def test_the_rows_are_those_of_the_issue() -> None:
+    plain = ["mesh-2", "mesh-6", "one-to-5", "one-to-10", "one-to-20"]
+    assert [s.name for s in forward.scenarios()] == plain + [f"{name}+rec" for name in plain]
+
+
+def test_forwarding_is_held_against_janus() -> None:
+    rows = [
+        row("mesh-2", measured(18, p99_ms=2.0), measured(40)),
+        row("mesh-2+rec", measured(24, p99_ms=4.0), measured(40)),
+        row("one-to-5", measured(18), None),
+    ]
+    found = [(t.value, t.target, t.met) for t in forward.targets(rows)]
+    assert found == [
+        (0.45, 0.45, True),
+        (0.667, 1.0, True),
+        (0.6, 0.6, True),
+        (1.333, 1.0, False),
+        (None, 0.45, None),
+        (None, 1.0, None),
+    ]
+    assert len(forward.table(rows).splitlines()) == 1 + 2 + 2 + 1
+    assert rows[2].to_json()["janus"] is None
+    assert rows[1].to_json()["archive"] == {"lost_packets": 0, "gaps": 0, "gap_us": 0}
+
+
+def test_a_step_holds_when_nothing_is_lost_or_late() -> None:
+    assert capacity.failure_of(WINDOW, WHOLE) == ""
+    assert "archives lack 3 packets" in capacity.failure_of(WINDOW, Account(3, 1, 20_000))
+    assert "live packets lost" in capacity.failure_of(replace(WINDOW, lost=1), WHOLE)
+    assert "p99 latency" in capacity.failure_of(replace(WINDOW, p99_ms=20.1), WHOLE)
+
+
+def test_capacity_is_the_last_step_that_held() -> None:
+    steps = [
+        capacity.Step(4, WINDOW, WHOLE, 300, ""),
+        capacity.Step(8, WINDOW, WHOLE, 500, ""),
+        capacity.Step(12, None, WHOLE, 0, "TimeoutError: "),
+    ]
+    assert capacity.held(steps) == 8
+    assert capacity.targets(steps)[0].met is False
+    assert len(capacity.table(steps).splitlines()) == 4
+
+
+def test_the_first_picture_has_its_limit() -> None:
+    rows = [join.Row(1, (90_000, 480_000), (90_000, 480_000)), join.Row(2, (510_000,), (600_000,))]
+    assert [t.met for t in join.targets(rows)] == [True, False]
+    assert len(join.table(rows).splitlines()) == 3
+
+
+def test_growth_compares_the_thirds_after_the_warm_up() -> None:
+    assert soak.growth([90.0, *[100.0] * 9, *[100.0] * 10]) == 0.0
+    assert soak.growth([float(n) for n in range(20)]) == pytest.approx(12.0)
+    assert soak.growth([1.0, 2.0]) is None
+
+
+def test_a_soak_that_grows_is_seen() -> None:
+    flat = soak.Sample(10.0, 100.0, 40.0, 30, 19, 0.05, 0.6, 1.0)
+    assert all(t.met for t in soak.targets([flat] * 30, WHOLE))
+    leaking = [replace(flat, server_descriptors=30 + n) for n in range(30)]
+    missed = [t.name for t in soak.targets(leaking, Account(1, 0, 0)) if not t.met]
+    assert missed == ["server descriptors growth", "packets lost in the archive"]
+    assert len(soak.table([flat] * 3).splitlines()) == 4
+
+
+def test_a_ledger_says_what_is_missing() -> None:
+    lines = [
+        {"type": "open"},
+        {"type": "seg", "lost": 2},
+        {"type": "seg", "lost": 1},
+        {"type": "close", "tracks": [{"gaps": 1, "gap_us": 400}, {"gaps": 0, "gap_us": 0}]},
+    ]
+    ledger = [json.dumps(line) for line in lines]
+    assert sum_up(ledger) == Account(3, 1, 400)
+    assert not sum_up(ledger).whole
+    with pytest.raises(ValueError, match="not closed"):
+        sum_up(ledger[:-1])
