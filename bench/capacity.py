@@ -17,8 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import load, media, processes, report, servers, sessions
+from bench import media, processes, report, servers, sessions
 from bench.command import prepare, run, say, start
+from bench.packets import Tally
 from bench.sessions import Account
 from bench.windows import Window, window
 from rooms.errors import TingxunError
@@ -163,7 +164,7 @@ class _Hall:
 async def _step(
     cpus: processes.Cpus, encoded: media.Media, count: int, seconds: float, fps: float
 ) -> Step:
-    tally = load.Tally()
+    tally = Tally()
     measured, memory_mib, archives = None, 0, Account(0, 0, 0)
     async with servers.tingxun(cpus) as server, sessions.installation(server, tally) as admin:
         hall = _Hall(admin, encoded, fps)

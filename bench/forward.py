@@ -17,8 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import load, media, processes, report, servers, sessions
+from bench import media, processes, report, servers, sessions
 from bench.command import janus_present, prepare, run, say, start
+from bench.packets import Tally
 from bench.videoroom import video_room
 from bench.windows import Figures, figures, window
 
@@ -162,7 +163,7 @@ class Bench:
 
     async def tingxun(self, scenario: Scenario) -> tuple[Figures, sessions.Account | None]:
         """Measure ours; with recording also read what the sealed archive says is missing."""
-        tally, rng = load.Tally(), random.Random(SEED)
+        tally, rng = Tally(), random.Random(SEED)
         async with (
             servers.tingxun(self.cpus) as server,
             sessions.installation(server, tally) as admin,
@@ -197,7 +198,7 @@ class Bench:
 
     async def janus(self, scenario: Scenario) -> Figures:
         """Measure Janus; with recording it writes .mjr files."""
-        tally, rng = load.Tally(), random.Random(SEED)
+        tally, rng = Tally(), random.Random(SEED)
         async with (
             servers.janus(self.cpus) as server,
             video_room(server, tally, record=scenario.record) as room,
@@ -217,7 +218,7 @@ class Bench:
             profile = room.profile
         return figures(found, profile, round((after_kib - before_kib) / scenario.people))
 
-    async def _windows(self, tally: load.Tally, pids: list[int]) -> list[Any]:
+    async def _windows(self, tally: Tally, pids: list[int]) -> list[Any]:
         await asyncio.sleep(SETTLE_S)
         return [await window(tally, pids, self.seconds) for _ in range(self.windows)]
 

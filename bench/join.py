@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import load, media, processes, report, servers, sessions
+from bench import media, processes, report, servers, sessions
 from bench.command import prepare, run, say, start
-from bench.packets import KeyFrameWatch, Reception
+from bench.packets import KeyFrameWatch, Reception, Tally
 
 FIRST_LIMIT_MS = 500.0
 PICTURE_WITHIN_S = 15.0
@@ -112,7 +112,7 @@ async def _join(
 
 
 async def _row(cpus: processes.Cpus, encoded: media.Media, publishers: int, repeats: int) -> Row:
-    tally, rng = load.Tally(), random.Random(SEED)
+    tally, rng = Tally(), random.Random(SEED)
     async with servers.tingxun(cpus) as server, sessions.installation(server, tally) as admin:
         people = [await admin.person() for _ in range(publishers)]
         onlooker = await admin.person()

@@ -1,6 +1,8 @@
-"""What a receiver reads from RTP packets: gaps, reorderings, whole key frames. Pure."""
+"""What a receiver reads from RTP packets: gaps, reorderings, whole key frames, sums. Pure."""
 
 from __future__ import annotations
+
+from array import array
 
 
 class Reception:
@@ -48,6 +50,32 @@ class Reception:
         newly_lost = self.lost - lost
         expected = self.packets_received - received + newly_lost
         return 0 if newly_lost <= 0 else min(255, (newly_lost << 8) // expected)
+
+
+class Tally:
+    """What all connections of this process have sent and received."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.nacked = 0
+        self.key_frames_wanted = 0
+        self.rejected = 0
+        """Packets that SRTP refused."""
+        self.receptions: list[Reception] = []
+        self.latencies_ns: array[int] | None = None
+        """Time from sending to receiving of each packet, while somebody measures."""
+
+    def totals(self) -> dict[str, int]:
+        """Counts since the beginning."""
+        return {
+            "sent": self.sent,
+            "received": sum(r.packets_received for r in self.receptions),
+            "lost": sum(r.lost for r in self.receptions),
+            "reordered": sum(r.reordered for r in self.receptions),
+            "rejected": self.rejected,
+            "nacked": self.nacked,
+            "key_frames_wanted": self.key_frames_wanted,
+        }
 
 
 class KeyFrameWatch:

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.load import Publisher, Subscriber, Tally
+from bench.load import Publisher, Subscriber
 from bench.media import Media
-from bench.packets import Reception
+from bench.packets import Reception, Tally
 from bench.servers import Tingxun
 from server.agent.signalling import Signalling
 

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import load, media, processes, report, servers, sessions
+from bench import media, processes, report, servers, sessions
 from bench.command import prepare, run, say, start
+from bench.packets import Tally
 
 SAMPLES = 60
 """At most one sample in ten seconds, and no more than so many lines of the table."""
@@ -149,7 +150,7 @@ class _Soak:
 async def _run(
     cpus: processes.Cpus, encoded: media.Media, seconds: float
 ) -> tuple[list[Sample], sessions.Account]:
-    tally, rng = load.Tally(), random.Random(SEED)
+    tally, rng = Tally(), random.Random(SEED)
     async with servers.tingxun(cpus) as server, sessions.installation(server, tally) as admin:
         people = [await admin.person() for _ in range(2)]
         onlooker = await admin.person()

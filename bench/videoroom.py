@@ -12,8 +12,9 @@ from typing import Any
 
 import aiohttp
 
-from bench.load import Publisher, Subscriber, Tally
+from bench.load import Publisher, Subscriber
 from bench.media import Media
+from bench.packets import Tally
 from bench.servers import Janus
 
 REPLY_WITHIN_S = 15.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import processes
-from bench.load import Tally
+from bench.packets import Tally
 from bench.report import percentile
 
 

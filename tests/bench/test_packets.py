@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 
-from bench.load import mid_extension
 from bench.media import MAX_BODY, STAMP_BYTES, cut
 from bench.packets import KeyFrameWatch, Reception, payload_offset, starts_key_frame
+from bench.sending import mid_extension
 
 FIRST, LATER = b"\x90\x80\x80\x01", b"\x80\x80\x80\x01"
 KEY, DELTA = b"\x50", b"\x51"
