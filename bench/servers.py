@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from server.config import Config
 
 READY_WITHIN_S = 20.0
 STOP_WITHIN_S = 10.0
+LOG_LINES = 30
+"""Shown of our server's log when a benchmark fails."""
 
 _TEMPLATES = Path(__file__).parent / "janus"
 _SETTINGS: dict[str, Any] = {
@@ -66,6 +69,11 @@ async def tingxun(cpus: processes.Cpus) -> AsyncIterator[Tingxun]:
             await hosted.__aenter__()
         try:
             yield Tingxun(hosted, account)
+        except BaseException:
+            # The folder goes in a moment, and with it what the server said.
+            lines = hosted.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            print(*lines, sep="\n", file=sys.stderr)
+            raise
         finally:
             await hosted.stop()
 

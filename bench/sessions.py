@@ -47,6 +47,7 @@ class Person(Signalling):
         self._receiving: Subscriber | None = None
         self._receiving_name = ""
         self.offered_tracks = 0
+        self._hung_up = False
 
     @property
     def token(self) -> str:
@@ -55,6 +56,8 @@ class Person(Signalling):
 
     async def offered(self, offer: dict[str, Any]) -> None:
         """Take what the server sends."""
+        if self._hung_up:
+            return
         if self._receiving is None or offer["peer"] != self._receiving_name:
             if self._receiving is not None:
                 await self._receiving.close()
@@ -88,6 +91,7 @@ class Person(Signalling):
 
     async def hang_up(self) -> None:
         """End the connections and leave."""
+        self._hung_up = True
         for peer in (self._publishing, self._receiving):
             if peer is not None:
                 await peer.close()
