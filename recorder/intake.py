@@ -18,6 +18,7 @@ from typing import Any
 from recorder import wire
 from recorder.coverage import LiveTime
 from recorder.journal import Journal
+from recorder.ledger import canonical_json
 from recorder.setting import Outbox, Setting
 from recorder.timeline import ParticipantClock
 from recorder.track import Track
@@ -32,6 +33,9 @@ KEY_FRAME_EVERY_US = 500_000
 
 HURRIED_US = 10_000_000
 """Nobody waits longer than this for a track to start."""
+
+MAX_EVENT_BYTES = 256 << 10
+"""A larger event is replaced by a note of its size; the longest honest one has some kilobytes."""
 
 _MAX_TRACKS = 256
 """Logical tracks of one session; a session has at most some dozens."""
@@ -209,7 +213,7 @@ class Intake:
                 "type": "event",
                 "t_us": at_us,
                 "wall": wall if isinstance(wall, str) else format_wall(self._setting.opened),
-                "event": {k: v for k, v in record.items() if k not in ("t_us", "wall")},
+                "event": _writable({k: v for k, v in record.items() if k not in ("t_us", "wall")}),
             }
         )
         tracks = self._tracks.values()
@@ -372,3 +376,14 @@ class Intake:
         }
         notes = self._journal.commit(self._snapshot(), [record], note=True)
         self.reports += map(wire.CheckpointMade, notes)
+
+
+def _writable(event: dict[str, Any]) -> dict[str, Any]:
+    """The event, or its name and why it is not there: one that cannot be written stops nothing."""
+    try:
+        size = len(canonical_json(event))
+    except (ValueError, TypeError, RecursionError) as error:
+        return {"type": str(event.get("type")), "omitted": type(error).__name__}
+    if size > MAX_EVENT_BYTES:
+        return {"type": str(event.get("type"))[:64], "omitted": f"{size} bytes"}
+    return event

@@ -78,6 +78,9 @@ class Worker:
             return self._fail(error)
         except OSError as error:
             return self._fail(Internal(f"{type(error).__name__}: {error.strerror}"))
+        except Exception as error:
+            logger.exception("a fault in the recorder")
+            return self._fail(Internal(type(error).__name__))
 
     def _serve(self) -> int:
         while True:

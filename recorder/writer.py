@@ -35,7 +35,7 @@ class TrackWriter(Persistent):
 
     _STATE = (
         "end", "codec_name", "total_samples", "_start", "_samples", "_held", "_usual",
-        "_fragments", "_ssrc", "_first", "_last_seq", "_count", "_size", "_lost",
+        "_fragments", "_ssrc", "_first", "_last_seq", "_count", "_size", "_lost", "_t0_us",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,8 @@ class TrackWriter(Persistent):
         self._count = 0
         self._size = [0, 0]
         self._lost = 0
+        self._t0_us = 0
+        """Session time at which the newest closed segment starts."""
 
     @property
     def start(self) -> int | None:
@@ -159,7 +161,8 @@ class TrackWriter(Persistent):
         self._held = self._start = None
         number = self.file.closed + 1
         stored = self.file.close()
-        t0_us = max(self._timeline.session_us(start), 0)
+        # A correction, however large, never puts a segment before the one before it.
+        self._t0_us = t0_us = max(self._timeline.session_us(start), self._t0_us)
         first_seq, timestamp, sender_us, key = self._first
         ticks = webm.file_ticks if self._container == "webm" else int
         picture = {"width": self._size[0], "height": self._size[1]} if self._video else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -348,3 +349,63 @@ def test_names_and_codecs_are_in_the_ledger(make: Make) -> None:
     assert init["codec"] == "avc3.42C014"
     assert (init["container"], init["timescale"], init["ssrc"]) == ("cmaf", 90_000, 0x1111)
     assert (init["source"], init["participant"], init["site"]) == ("camera", "p-1", "site-1")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 165, 176, 191])
+def test_nonsense_from_a_sender_is_loss_and_nothing_else(make: Make, seed: int) -> None:
+    """Bits flipped, packets cut short, reports with any time: the archive is sealed all the same.
+
+    The last three once moved a segment before the one before it.
+    """
+    chance = random.Random(seed)
+
+    def spoilt(packets: Iterator[wire.RtpInput]) -> Iterator[wire.RtpInput]:
+        for one in packets:
+            content, luck = bytearray(one.packet), chance.random()
+            if luck < 0.05:
+                for _ in range(chance.randrange(1, 6)):
+                    content[chance.randrange(len(content))] = chance.randrange(256)
+            elif luck < 0.08:
+                content[chance.randrange(min(30, len(content)))] ^= 1 << chance.randrange(8)
+            elif luck < 0.10:
+                content = content[: chance.randrange(len(content))]
+            elif luck < 0.11:
+                content[4:8] = chance.randbytes(4)
+            elif luck < 0.12:
+                content[2:4] = chance.randbytes(2)
+            elif luck < 0.14:
+                continue
+            late_us = chance.choice((0, 0, 0, 100_000, 400_000))
+            arrival_us = min(one.arrival_us + late_us, END_US + 290_000)
+            yield one._replace(packet=bytes(content), arrival_us=arrival_us)
+
+    def lying(stream: Stream, index: int) -> Iterator[wire.SenderReportInput]:
+        for at_us in range(300_000, END_US, 300_000):
+            ntp, rtp_time = chance.getrandbits(64), chance.getrandbits(32)
+            report = stream.report(0, index, at_us)
+            report = report._replace(ntp=ntp) if chance.random() < 0.2 else report
+            yield report._replace(rtp=rtp_time) if chance.random() < 0.2 else report
+
+    screen = picture_stream("VP8", pictures("VP8", 120, 30, 160, 96), ssrc=3)
+    streams = (camera(), microphone(), screen)
+    make(
+        *(
+            binding(index, track, codec, stream.ssrc)
+            for index, (track, codec, stream) in enumerate(
+                zip(("cam-1", "mic-1", "evidence-1"), ("H264", "opus", "VP8"), streams, strict=True)
+            )
+        ),
+        *(spoilt(packets_of(stream, index)) for index, stream in enumerate(streams)),
+        *(lying(stream, index) for index, stream in enumerate(streams)),
+    )
+
+
+def test_an_event_that_cannot_be_written_stops_nothing(make: Make) -> None:
+    layout = make(
+        *mic(microphone()),
+        event("marker_added", 1_000_000, text="x" * 300_000),
+        event("marker_added", 1_100_000, text=float("nan")),
+        event("marker_added", 1_200_000, text="\ud800 供述"),
+    )
+    marked = [one["event"] for one in lines(layout, "event") if "marker" in one["event"]["type"]]
+    assert [one.get("omitted", "")[-5:] for one in marked] == ["bytes", "Error", ""]
