@@ -7,6 +7,7 @@ from typing import Any, cast
 from aiortc.rtp import RtcpPacket, RtpPacket
 
 from server.sfu.downtrack import DownTrack
+from server.sfu.rtp import HEADER
 from server.sfu.uptrack import UpTrack
 
 SSRC, PAYLOAD_TYPE = 1234, 96
@@ -19,8 +20,10 @@ class Wire:
         self.rtp: list[bytes] = []
         self.rtcp: list[Any] = []
 
-    def send_rtp(self, packet: bytes) -> None:
-        self.rtp.append(packet)
+    def send(
+        self, first: int, second: int, sequence: int, timestamp: int, ssrc: int, body: bytes
+    ) -> None:
+        self.rtp.append(HEADER.pack(first, second, sequence, timestamp, ssrc) + body)
 
     def send_rtcp(self, packet: bytes) -> None:
         self.rtcp += RtcpPacket.parse(packet)
@@ -40,5 +43,5 @@ def track(wire: Wire, repair_ns: int = 10**9) -> UpTrack:
     return up
 
 
-def down(wire: Wire) -> DownTrack:
-    return DownTrack(cast(Any, wire), "cam-1", 99, 96, 90000)
+def down(wire: Wire, up: UpTrack) -> DownTrack:
+    return DownTrack(cast(Any, wire), up, 99, 96)

@@ -7,8 +7,8 @@ each medium. No I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from aiortc import RTCDtlsFingerprint, RTCIceParameters
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -26,6 +26,7 @@ MAX_MEDIA = 32
 _KIND = {"H264": "video", "VP8": "video", "opus": "audio"}
 _CLOCK_HZ = {"H264": 90000, "VP8": 90000, "opus": 48000}
 _SENDING_PAYLOAD_TYPE = {"H264": 102, "VP8": 96, "opus": 111}
+_SENDING_RTX_PAYLOAD_TYPE = {"H264": 103, "VP8": 97}
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 _FMTP = {
     "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
@@ -186,18 +187,27 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class SendingMedia:
-    """One media section in which we send: a track, or (``ssrc`` None) one that has ended."""
+    """One media section in which we send: a track, or (``ssrc`` None) one that has ended.
+
+    ``rtx_ssrc`` is the stream of its retransmissions, for a picture.
+    """
 
     mid: str
     codec: str
     ssrc: int | None
     track_id: str
     participant_id: str
+    rtx_ssrc: int | None = None
 
     @property
     def payload_type(self) -> int:
         """The number that we give to the codec when we offer."""
         return _SENDING_PAYLOAD_TYPE[self.codec]
+
+    @property
+    def rtx_payload_type(self) -> int | None:
+        """The number that we give to its retransmission format, where it has one."""
+        return _SENDING_RTX_PAYLOAD_TYPE.get(self.codec)
 
 
 def _session_lines(version: int, mids: Iterable[str]) -> list[str]:
@@ -256,26 +266,25 @@ def answer(
     local: LocalTransport,
     choose: Callable[[OfferedMedia], Codec | None],
     *,
+    setup: str,
     version: int,
 ) -> str:
     """Our answer to a publisher: receive what ``choose`` gives a codec for, refuse the rest.
 
-    We answer ``setup:passive``: as DTLS server it is we who choose the SRTP profile.
+    ``setup`` is our DTLS role as :func:`answering` has it.
     """
     chosen = [(media, choose(media)) for media in remote.media]
     lines = _session_lines(version, [m.mid for m, codec in chosen if codec is not None])
     first = True
     for media, codec in chosen:
         if codec is None:
-            port, formats = 0, "0" if not media.codecs else str(media.codecs[0].payload_type)
-            lines += [f"m={media.kind} {port} UDP/TLS/RTP/SAVPF {formats}", "c=IN IP4 0.0.0.0"]
-            lines += [f"a=mid:{media.mid}", "a=inactive"]
+            lines += _refused(media)
             continue
         numbers = [codec.payload_type]
         if codec.rtx_payload_type is not None and _KIND[codec.name] == "video":
             numbers.append(codec.rtx_payload_type)
         lines.append(f"m={media.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, numbers))}")
-        lines += _transport_lines(local, "passive", with_candidates=first)
+        lines += _transport_lines(local, setup, with_candidates=first)
         first = False
         lines.append(f"a=mid:{media.mid}")
         lines += [
@@ -288,14 +297,67 @@ def answer(
     return _join(lines)
 
 
+def answering(remote: RemoteDescription) -> tuple[str, str]:
+    """Our half of DTLS in answer to an offer: the ``setup`` to write, and our role.
+
+    Passive wherever the offer leaves it open: as DTLS server it is we who choose the SRTP profile.
+    """
+    return ("active", "client") if remote.setup == "passive" else ("passive", "server")
+
+
+def _refused(media: OfferedMedia) -> list[str]:
+    numbers = str(media.codecs[0].payload_type) if media.codecs else "0"
+    return [
+        f"m={media.kind} 0 UDP/TLS/RTP/SAVPF {numbers}",
+        "c=IN IP4 0.0.0.0",
+        f"a=mid:{media.mid}",
+        "a=inactive",
+    ]
+
+
+def answer_player(
+    remote: RemoteDescription,
+    local: LocalTransport,
+    sending: Mapping[str, tuple[Codec, SendingMedia]],
+    *,
+    setup: str,
+) -> str:
+    """Our answer to a player: send what ``sending`` names by mid, refuse the rest.
+
+    Retransmissions come in the stream itself: each codec is given without its RTX format.
+    """
+    lines = _session_lines(1, [m.mid for m in remote.media if m.mid in sending])
+    first = True
+    for media in remote.media:
+        if media.mid not in sending:
+            lines += _refused(media)
+            continue
+        codec, section = sending[media.mid]
+        stream = f"{section.participant_id} {section.track_id}"
+        lines.append(f"m={media.kind} 9 UDP/TLS/RTP/SAVPF {codec.payload_type}")
+        lines += _transport_lines(local, setup, with_candidates=first)
+        first = False
+        lines += [f"a=mid:{media.mid}", "a=sendonly", f"a=msid:{stream}"]
+        lines += _codec_lines(replace(codec, rtx_payload_type=None))
+        lines.append(f"a=ssrc:{section.ssrc} cname:{section.participant_id}")
+        lines.append(f"a=ssrc:{section.ssrc} msid:{stream}")
+    return _join(lines)
+
+
 def offer(
     local: LocalTransport, media: Sequence[SendingMedia], *, setup: str = "actpass", version: int
 ) -> str:
     """Our offer to a receiver: one section for each track; ended ones keep their place."""
     lines = _session_lines(version, [m.mid for m in media])
     for number, section in enumerate(media):
-        codec = Codec(section.codec, section.payload_type, None, _FMTP.get(section.codec, ""))
-        lines.append(f"m={_KIND[section.codec]} 9 UDP/TLS/RTP/SAVPF {codec.payload_type}")
+        codec = Codec(
+            section.codec,
+            section.payload_type,
+            section.rtx_payload_type,
+            _FMTP.get(section.codec, ""),
+        )
+        numbers = " ".join(str(n) for n in (codec.payload_type, codec.rtx_payload_type) if n)
+        lines.append(f"m={_KIND[section.codec]} 9 UDP/TLS/RTP/SAVPF {numbers}")
         lines += _transport_lines(local, setup, with_candidates=number == 0)
         lines.append(f"a=mid:{section.mid}")
         if section.ssrc is None:
@@ -305,7 +367,10 @@ def offer(
             stream = f"{section.participant_id} {section.track_id}"
             lines += ["a=sendonly", f"a=msid:{stream}"]
         lines += _codec_lines(codec)
-        if section.ssrc is not None:
-            lines.append(f"a=ssrc:{section.ssrc} cname:{section.participant_id}")
-            lines.append(f"a=ssrc:{section.ssrc} msid:{section.participant_id} {section.track_id}")
+        ssrcs = [ssrc for ssrc in (section.ssrc, section.rtx_ssrc) if ssrc is not None]
+        if len(ssrcs) == 2:
+            lines.append(f"a=ssrc-group:FID {section.ssrc} {section.rtx_ssrc}")
+        for ssrc in ssrcs:
+            lines.append(f"a=ssrc:{ssrc} cname:{section.participant_id}")
+            lines.append(f"a=ssrc:{ssrc} msid:{section.participant_id} {section.track_id}")
     return _join(lines)

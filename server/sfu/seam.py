@@ -12,7 +12,10 @@ which decode, poll and queue, stay out of the path. What is taken from its insid
   (RFC 7983) instead of by a failed parse of every packet;
 * ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram
   that is not STUN, so media goes on from there without a queue or a task switch;
-* ``RTCDtlsTransport`` keeps the SRTP sessions private; they are used here directly.
+* ``aioice.Connection.check_complete`` is overridden, to know the address to send to once instead of
+  looking for it at every packet;
+* ``RTCDtlsTransport`` keeps the SRTP sessions private, and pylibsrtp its libsrtp: they are used
+  here directly, in one buffer, without an object for each packet.
 """
 
 from __future__ import annotations
@@ -28,7 +31,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import aioice.ice
-import pylibsrtp
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import (
     RTCCertificate,
@@ -42,6 +44,9 @@ from aiortc import (
 from aiortc import rtcdtlstransport as dtls_module
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 from aiortc.sdp import candidate_from_sdp
+from pylibsrtp._binding import ffi, lib
+
+from server.sfu import rtp
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,9 @@ MAX_QUEUED_DATAGRAMS = 64
 
 MAX_REMOTE_CANDIDATES = 64
 
+MAX_READS = 64
+"""Datagrams taken from one socket before others have their turn."""
+
 _PROFILE_ORDER = (
     b"SRTP_AEAD_AES_128_GCM",
     b"SRTP_AEAD_AES_256_GCM",
@@ -60,6 +68,30 @@ _PROFILE_ORDER = (
 )
 
 RtpSink = Callable[[bytes], None]
+SendPacket = Callable[[int, int, int, int, int, bytes], None]
+"""First byte, marker and payload type, sequence number, timestamp, SSRC, payload."""
+
+MAX_DATAGRAM_BYTES = 2000
+MAX_PACKET_BYTES = 1500
+"""A plain packet larger than this fits into no datagram of the networks that we meet."""
+
+# One buffer for every packet in and out: all of it runs in one thread, and nothing else comes
+# between filling the buffer and being done with it.
+_BUFFER = ffi.new("char[]", 2304)
+_VIEW = memoryview(ffi.buffer(_BUFFER))
+_LENGTH = ffi.new("int *")
+_protect, _unprotect = lib.srtp_protect, lib.srtp_unprotect
+_unprotect_rtcp = lib.srtp_unprotect_rtcp
+
+
+def _nowhere(packet: bytes) -> None:
+    """Where media goes that comes before the keys, or after the end."""
+
+
+def _not_connected(
+    first: int, second: int, sequence: int, timestamp: int, ssrc: int, body: bytes
+) -> None:
+    """Where packets go before the connection stands, and after it ended: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +129,16 @@ class Binding:
 class _Protocol(aioice.ice.StunProtocol):
     """A media socket that tells STUN from the rest by its first byte (RFC 7983)."""
 
+    receiver: _Connection
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Hand STUN to ICE, and all else straight to the connection."""
         if not data:
             return
-        if cast(bytes, data)[0] > 3:
+        first = cast(bytes, data)[0]
+        if first > 127:
+            self.receiver.srtp_sink(cast(bytes, data))
+        elif first > 3:
             self.receiver.data_received(cast(bytes, data), 1)
         else:
             super().datagram_received(data, addr)
@@ -113,7 +150,8 @@ class _Connection(aioice.ice.Connection):
     def __init__(self, binding: Binding) -> None:
         super().__init__(ice_controlling=False)
         self._binding = binding
-        self.srtp_sink: RtpSink | None = None
+        self.srtp_sink: RtpSink = _nowhere
+        self.on_nominated: Callable[[], None] = lambda: None
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: int = 5
@@ -155,12 +193,16 @@ class _Connection(aioice.ice.Connection):
             return protocol
         return None
 
+    def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
+        """Tell when another pair of addresses carries the media."""
+        before = self._nominated.get(1)
+        super().check_complete(pair)
+        if self._nominated.get(1) is not before:
+            self.on_nominated()
+
     def data_received(self, data: bytes, component: int) -> None:
-        """Media to its sink at once; DTLS to the queue that aiortc reads."""
-        if 127 < data[0] < 192:
-            if self.srtp_sink is not None:
-                self.srtp_sink(data)
-        elif self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
+        """DTLS goes to the queue that aiortc reads, as much of it as a handshake needs."""
+        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
             super().data_received(data, component)
 
 
@@ -179,7 +221,10 @@ class MediaTransport:
         self.on_connected: Callable[[], None] = lambda: None
         self.rejected = 0
         """Datagrams that SRTP refused: wrong key, replayed, damaged, too long."""
-        self.sent_bytes = 0
+        self.unsent = 0
+        """Packets that the kernel or SRTP did not take."""
+        self.send: SendPacket = _not_connected
+        """Protect and send one RTP packet: its five header fields, and its payload."""
         self._binding = binding
         self._connection = _Connection(binding)
         self._connection.ice_controlling = controlling
@@ -193,16 +238,16 @@ class MediaTransport:
         )
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._unprotect: Callable[[bytes], bytes] | None = None
-        self._unprotect_rtcp: Callable[[bytes], bytes] | None = None
-        self._protect: Callable[[bytes], bytes] | None = None
+        self._received_context: Any = None
         self._protect_rtcp: Callable[[bytes], bytes] | None = None
         self._nominated = self._connection._nominated
+        self._socket: socket.socket | None = None
+        self._connection.on_nominated = self._nomination_changed
 
     @property
     def connected(self) -> bool:
         """Whether keys are agreed and packets can go both ways."""
-        return self._protect is not None and not self._closed
+        return self._protect_rtcp is not None and not self._closed
 
     @property
     def ice_parameters(self) -> RTCIceParameters:
@@ -244,10 +289,9 @@ class MediaTransport:
             await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
             if self._dtls.state != "connected":
                 return
-            self._unprotect = self._dtls._rx_srtp.unprotect
-            self._unprotect_rtcp = self._dtls._rx_srtp.unprotect_rtcp
-            self._protect = self._dtls._tx_srtp.protect
+            self._received_context = self._dtls._rx_srtp._srtp[0]
             self._protect_rtcp = self._dtls._tx_srtp.protect_rtcp
+            self._nomination_changed()
             self._connection.srtp_sink = self._srtp_received
             self.on_connected()
             ended = asyncio.Event()
@@ -259,7 +303,7 @@ class MediaTransport:
         except (ConnectionError, OSError, ValueError) as error:
             logger.info("transport ended: %s", error)
         finally:
-            self._connection.srtp_sink = None
+            self._connection.srtp_sink = _nowhere
             if not self._closed:
                 self.on_closed()
 
@@ -282,28 +326,89 @@ class MediaTransport:
         task.add_done_callback(lambda done: done.exception())
 
     def _srtp_received(self, data: bytes) -> None:
-        if len(data) < 12:
+        size = len(data)
+        if size <= MAX_DATAGRAM_BYTES:
+            _VIEW[:size] = data
+            self._take(size)
+        else:
             self.rejected += 1
-            return
-        rtcp = 191 < data[1] < 224  # RTCP packet types, RFC 5761 section 4
-        try:
-            plain = (self._unprotect_rtcp if rtcp else self._unprotect)(data)  # type: ignore[misc]
-        except (pylibsrtp.Error, ValueError):
-            self.rejected += 1
-            return
-        (self.on_rtcp if rtcp else self.on_rtp)(plain)
 
-    def send_rtp(self, packet: bytes) -> None:
-        """Protect and send one RTP packet; silently nothing before the connection stands."""
-        protect = self._protect
+    def _take(self, size: int) -> None:
+        """Decrypt the ``size`` bytes in the buffer, and hand the packet on."""
+        if size < 12:
+            self.rejected += 1
+            return
+        rtcp = 191 < _VIEW[1] < 224  # RTCP packet types, RFC 5761 section 4
+        _LENGTH[0] = size
+        if (_unprotect_rtcp if rtcp else _unprotect)(self._received_context, _BUFFER, _LENGTH):
+            self.rejected += 1
+            return
+        (self.on_rtcp if rtcp else self.on_rtp)(bytes(_VIEW[: _LENGTH[0]]))
+
+    def _nomination_changed(self) -> None:
+        """Open the way for media to and from the address that ICE has chosen."""
         pair = self._nominated.get(1)
-        if protect is None or pair is None:
+        if pair is None or self._protect_rtcp is None or self._closed:
             return
-        protocol = pair.protocol
-        transport = protocol.transport
-        if transport.is_closing():
+        self._close_socket()
+        transport = pair.protocol.transport
+        sock = transport.get_extra_info("socket")
+        try:
+            self._socket = _connected_socket(sock, pair.remote_addr)
+        except (OSError, AttributeError):
+            # Through a relay there is no socket of ours, and some systems share no port.
+            self.send = self._sending_through(lambda d: transport.sendto(d, pair.remote_addr))
             return
-        transport.sendto(protect(packet), pair.remote_addr)
+        self.send = self._sending_through(self._socket.send)
+        asyncio.get_running_loop().add_reader(
+            self._socket.fileno(), self._readable, self._socket, pair.protocol, pair.remote_addr
+        )
+
+    def _readable(
+        self, sock: socket.socket, protocol: aioice.ice.StunProtocol, address: tuple[str, int]
+    ) -> None:
+        """Take what has come from the chosen address, straight into the buffer."""
+        try:
+            for _ in range(MAX_READS):
+                size = sock.recv_into(_VIEW, MAX_DATAGRAM_BYTES)
+                if size and _VIEW[0] > 127:
+                    self._take(size)
+                else:
+                    protocol.datagram_received(bytes(_VIEW[:size]), address)
+        except OSError:
+            # Nothing more to read; or the far end has closed its port, which ICE will notice.
+            return
+
+    def _close_socket(self) -> None:
+        self.send = _not_connected
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _sending_through(self, transmit: Callable[[memoryview], Any]) -> SendPacket:
+        """The function that protects and sends one packet: all look-ups are done here, once."""
+        context, pack_into = self._dtls._tx_srtp._srtp[0], rtp.HEADER.pack_into
+
+        def send(
+            first: int, second: int, sequence: int, timestamp: int, ssrc: int, body: bytes
+        ) -> None:
+            size = 12 + len(body)
+            if size > MAX_PACKET_BYTES:
+                self.unsent += 1
+                return
+            pack_into(_VIEW, 0, first, second, sequence, timestamp, ssrc)
+            _VIEW[12:size] = body
+            _LENGTH[0] = size
+            if _protect(context, _BUFFER, _LENGTH):
+                self.unsent += 1
+                return
+            try:
+                transmit(_VIEW[: _LENGTH[0]])
+            except OSError:
+                self.unsent += 1
+
+        return send
 
     def send_rtcp(self, packet: bytes) -> None:
         """Protect and send one compound RTCP packet."""
@@ -318,13 +423,36 @@ class MediaTransport:
         if self._closed:
             return
         self._closed = True
-        self._connection.srtp_sink = None
+        self._connection.srtp_sink = _nowhere
+        self._close_socket()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         with contextlib.suppress(ConnectionError, OSError):
             await self._dtls.stop()
         await self._ice.stop()
+
+
+def _connected_socket(own: socket.socket, remote: tuple[str, int]) -> socket.socket:
+    """A second socket on the port of ``own``, for what comes from and goes to ``remote`` alone.
+
+    The kernel gives it every datagram of that address and finds its way once instead of for each
+    packet; other addresses still reach ``own``. ``own`` was bound alone, so no stranger has the
+    port: it is shared only now.
+    """
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock = socket.socket(own.family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER_BYTES)
+        sock.bind(own.getsockname())
+        sock.connect(remote)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def bind_address(address: str) -> None:

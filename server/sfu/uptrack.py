@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +34,23 @@ MAX_MISSING = 512
 NACK_DELAY_S = 0.01
 """Wait before the first request: packets that merely overtook each other need none."""
 
+NACK_POLL_S = 0.02
 NACK_INTERVAL_NS = 40_000_000
+"""Between two requests for the same packet; the round trip where that is longer."""
+
+MAX_ASKED = 256
+"""Packets in one round of requests, at most 4 bytes each: it fits one datagram."""
+
+LIVE_REPAIR_NS = 400_000_000
+"""A viewer does not wait longer than this, or three round trips; a recorder does."""
+
+ROUND_TRIPS = 16
+"""How many answers the measured round trip is the shortest of."""
+
+LATE_PACKETS = 3000
+"""A number further behind than this is no late packet but a sender that began anew (RFC 3550, A.1).
+"""
+
 KEY_FRAME_INTERVAL_NS = 300_000_000
 """Requests for a key frame are merged: at most one in this time goes to the sender."""
 
@@ -65,6 +82,7 @@ class UpTrack:
         clock_hz: int,
         repair_ns: int,
     ) -> None:
+        """``repair_ns`` is how long a missing packet is asked for while the track is recorded."""
         self.track_id = track_id
         self.participant_id = participant_id
         self.source = source
@@ -78,16 +96,25 @@ class UpTrack:
         self.ssrc: int | None = None
         self.report: SenderReport | None = None
         self.packets = self.bytes = self.duplicates = self.unexpected = self.lost = 0
+        self.forwarded = self.octets = 0
+        """Packets, and bytes of their payloads, that went on to receivers."""
+        self.missed = 0
+        """Packets that had to be asked for, or were past asking: what the line lost."""
         self.last_packet_ns = 0
         self._repair_ns = repair_ns
         self._transport: MediaTransport | None = None
         self._reporter_ssrc = 0
         self._payload_type = -1
         self._highest = -1
+        self._timestamp = 0
+        self._before: tuple[int, int, int] | None = None
         self._base = 0
         self._received = 0
         self._reported = (0, 0)
         self._missing: dict[int, list[int]] = {}
+        """By extended number: when it was noticed, first and last asked for (0: not yet)."""
+        self._round_trips: deque[int] = deque(maxlen=ROUND_TRIPS)
+        self._begins_anew_at = -1
         self._history: list[bytes | None] = [None] * HISTORY
         self._timer: asyncio.TimerHandle | None = None
         self._key_frame_asked_ns = 0
@@ -102,13 +129,8 @@ class UpTrack:
         self._payload_type = payload_type
         self._reporter_ssrc = reporter_ssrc
         self.report = None
-        self._highest = -1
-        self._received = 0
-        self._reported = (0, 0)
-        self._missing.clear()
-        self._history = [None] * HISTORY
-        for down in self.downs:
-            down.rebase_at_next()
+        self._round_trips.clear()
+        self._begin_anew()
         if self.on_bound is not None:
             self.on_bound()
 
@@ -128,20 +150,24 @@ class UpTrack:
             return
         highest = self._highest
         if highest < 0:
-            self._highest = self._base = extended = sequence
+            self._begin(sequence, timestamp, now_ns)
         else:
             step = (sequence - highest) & 0xFFFF
             if step == 0:
                 self.duplicates += 1
                 return
             if step < 0x8000:
-                extended = highest + step
-                self._highest = extended
+                self._highest = highest + step
+                self._timestamp = timestamp
                 if step > 1:
-                    self._note_missing(highest + 1, extended, now_ns)
-            elif self._missing.pop(highest - 0x10000 + step, None) is None:
-                self.duplicates += 1
-                return
+                    self._note_missing(highest + 1, highest + step, now_ns)
+            else:
+                times = self._missing.pop(highest - 0x10000 + step, None)
+                if times is None:
+                    self._take_unexpected(packet, sequence, 0x10000 - step, now_ns)
+                    return
+                if times[1]:
+                    self._round_trips.append(now_ns - times[1])
         self._history[sequence & _MASK] = packet
         self._received += 1
         self.packets += 1
@@ -153,8 +179,11 @@ class UpTrack:
             # Header extensions have the publisher's numbers and its own clock: they end here.
             body = packet[rtp.payload_start(packet) :]
             first = 0x80 | (first & 0x20)
+            marker &= 0x80
+            self.forwarded += 1
+            self.octets += len(body)
             for down in self.downs:
-                down.forward(first, marker & 0x80, sequence, timestamp, body, now_ns)
+                down.forward(first, marker, sequence, timestamp, body)
 
     def receive_retransmission(self, packet: bytes, now_ns: int) -> None:
         """Take one packet of the retransmission stream."""
@@ -169,6 +198,14 @@ class UpTrack:
         self.report = SenderReport(ntp, rtp_time, now_ns)
         if self.on_report is not None:
             self.on_report(ntp, rtp_time, now_ns)
+
+    @property
+    def round_trip_ns(self) -> int:
+        """To the sender and back, as its latest retransmissions showed; 0 before the first.
+
+        The shortest of them: the others were asked for more than once.
+        """
+        return min(self._round_trips, default=0)
 
     def history(self, sequence: int) -> bytes | None:
         """The packet with this sequence number, if it is still kept."""
@@ -211,35 +248,90 @@ class UpTrack:
             dlsr=dlsr & 0xFFFFFFFF,
         )
 
+    def _begin(self, sequence: int, timestamp: int, now_ns: int) -> None:
+        """The first packet of a binding: receivers go on where the last binding ended."""
+        self._highest = self._base = sequence
+        self._timestamp = timestamp
+        before, self._before = self._before, None
+        if before is not None:
+            passed = max((now_ns - before[2]) * self.clock_hz // 1_000_000_000, 1)
+            for down in self.downs:
+                down.rebase(sequence, timestamp, before[0], before[1] + passed)
+
+    def _begin_anew(self) -> None:
+        """What comes next has numbers of its own."""
+        if self._highest >= 0:
+            self._before = (self._highest, self._timestamp, self.last_packet_ns)
+        self._highest = -1
+        self._received = 0
+        self._reported = (0, 0)
+        self._missing.clear()
+        self._history = [None] * HISTORY
+
+    def _take_unexpected(self, packet: bytes, sequence: int, behind: int, now_ns: int) -> None:
+        """A packet that nobody lacks: a duplicate, or given up; two in a row far off are a jump."""
+        self.duplicates += 1
+        if behind <= LATE_PACKETS:
+            return
+        if sequence != self._begins_anew_at:
+            self._begins_anew_at = (sequence + 1) & 0xFFFF
+            return
+        self._begin_anew()
+        self.request_key_frame()
+        self.receive(packet, now_ns)
+
     def _note_missing(self, start: int, stop: int, now_ns: int) -> None:
         if stop - start + len(self._missing) > MAX_MISSING:
-            self.lost += len(self._missing) + stop - start
-            self._missing.clear()
-            self.request_key_frame()
-            return
+            start = self._skip(start, stop)
         for extended in range(start, stop):
-            self._missing[extended] = [now_ns, 0]
-        if self._timer is None:
+            self._missing[extended] = [now_ns, 0, 0]
+        if self._missing and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(NACK_DELAY_S, self._ask_again)
+
+    def _skip(self, start: int, stop: int) -> int:
+        """More is missing than is asked for; returns from where on it is.
+
+        Pictures without the ones before them are of no use; of sound, each newest packet is.
+        """
+        kept = 0 if self.is_video else min(stop - start, MAX_MISSING)
+        known = 0 if self.is_video else MAX_MISSING - kept
+        for extended in list(self._missing)[: max(len(self._missing) - known, 0)]:
+            self.missed += not self._missing.pop(extended)[1]
+            self.lost += 1
+        self.lost += stop - start - kept
+        self.missed += stop - start - kept
+        self.request_key_frame()
+        return stop - kept
+
+    def _patience_ns(self) -> int:
+        """How long a missing packet is worth asking for."""
+        if self.tap is not None:
+            return self._repair_ns
+        return min(max(LIVE_REPAIR_NS, 3 * self.round_trip_ns), self._repair_ns)
 
     def _ask_again(self) -> None:
         self._timer = None
         now_ns = time.monotonic_ns()
-        ask = []
+        give_up_ns = now_ns - self._patience_ns()
+        again_ns = now_ns - max(NACK_INTERVAL_NS, self.round_trip_ns)
+        ask: list[int] = []
         for extended, times in list(self._missing.items()):
-            if now_ns - times[0] > self._repair_ns:
+            if times[0] < give_up_ns:
                 del self._missing[extended]
                 self.lost += 1
                 self.request_key_frame()
-            elif now_ns - times[1] > NACK_INTERVAL_NS:
-                times[1] = now_ns
+            elif times[2] < again_ns and len(ask) < MAX_ASKED:
+                times[2] = now_ns
+                if not times[1]:
+                    times[1] = now_ns
+                    self.missed += 1
                 ask.append(extended & 0xFFFF)
         if ask and self._transport is not None and self.ssrc is not None:
             self._transport.send_rtcp(
                 rtp.negative_acknowledgement(self._reporter_ssrc, self.ssrc, ask)
             )
         if self._missing:
-            self._timer = asyncio.get_running_loop().call_later(0.02, self._ask_again)
+            self._timer = asyncio.get_running_loop().call_later(NACK_POLL_S, self._ask_again)
 
     def _send_key_frame_request(self) -> None:
         self._key_frame_timer = None

@@ -95,7 +95,11 @@ async def test_a_section_that_is_not_taken_is_refused_in_the_answer() -> None:
     remote = sdp.parse(CHROMIUM)
     local = sdp.LocalTransport(remote.ice, remote.fingerprints, ("1 1 udp 1 127.0.0.1 9 typ host",))
     text = sdp.answer(
-        remote, local, lambda m: m.choose(["VP8"]) if m.kind == "video" else None, version=1
+        remote,
+        local,
+        lambda m: m.choose(["VP8"]) if m.kind == "video" else None,
+        setup="passive",
+        version=1,
     )
     parsed = SessionDescription.parse(text)
     assert [m.port for m in parsed.media] == [0, 9]

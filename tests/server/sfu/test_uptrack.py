@@ -79,7 +79,7 @@ def test_a_foreign_payload_type_is_counted_and_left_out() -> None:
 def test_a_receiver_sees_one_stream_through_a_reconnection() -> None:
     out = Wire()
     up = track(Wire())
-    up.downs.append(down(out))
+    up.downs.append(down(out, up))
     for i in range(3):
         up.receive(packet(100 + i, 3000 * i), 10**9)
     up.bind(cast(Any, Wire()), 777, PAYLOAD_TYPE, 1)
@@ -96,19 +96,19 @@ def test_a_receiver_sees_one_stream_through_a_reconnection() -> None:
 def test_a_receiver_gets_again_what_it_asks_for_and_nothing_else() -> None:
     out = Wire()
     up = track(Wire())
-    receiver = down(out)
+    receiver = down(out, up)
     up.downs.append(receiver)
     for i in range(5):
         up.receive(packet(10 + i, 3000 * i, bytes([i])), 1)
     out.rtp.clear()
-    receiver.retransmit([11, 13, 9000], up.history)
+    receiver.retransmit([11, 13, 9000], 1)
     assert [p[-1] for p in out.rtp] == [1, 3]
 
 
 def test_header_extensions_end_here() -> None:
     out = Wire()
     up = track(Wire())
-    up.downs.append(down(out))
+    up.downs.append(down(out, up))
     plain = packet(1, 0, b"payload")
     extended = (
         bytes([plain[0] | 0x10]) + plain[1:12] + b"\xbe\xde\x00\x01\x10a\x00\x00" + b"payload"
