@@ -1,7 +1,7 @@
 """The numbered inputs in order, from which everything in an archive follows.
 
-Before this in a packet's path: :mod:`recorder.wire`. After it: :mod:`recorder.track`, one for each
-logical track, and :mod:`recorder.journal`, which makes durable what they decide.
+Before this in a packet's path: :mod:`recorder.wire`. After it: :mod:`recorder.roster` with the
+tracks, and :mod:`recorder.journal`, which makes durable what they decide.
 
 :class:`Intake` is a deterministic function of its inputs. Every
 :data:`COMMIT_US` of input (and at once where somebody waits for it: the first media of a track) it
@@ -12,16 +12,14 @@ every ``chunk_us``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from recorder import wire
 from recorder.coverage import LiveTime
 from recorder.journal import Journal
 from recorder.ledger import canonical_json
+from recorder.roster import Roster
 from recorder.setting import Outbox, Setting
-from recorder.timeline import ParticipantClock
-from recorder.track import Track
 from rooms.errors import MessageMalformed
 from rooms.moment import format_wall, parse_wall
 
@@ -36,9 +34,6 @@ HURRIED_US = 10_000_000
 
 MAX_EVENT_BYTES = 256 << 10
 """A larger event is replaced by a note of its size; the longest honest one has some kilobytes."""
-
-_MAX_TRACKS = 256
-"""Logical tracks of one session; a session has at most some dozens."""
 
 
 class Intake:
@@ -58,7 +53,6 @@ class Intake:
         self._now_us = 0
         self._next_commit_us = COMMIT_US
         self._next_chunk_us = job.chunk_us
-        self._paused = False
         self._hurried_us = 0
         self._asked_us: dict[int, int] = {}
         """When a key frame was last asked for, by track index."""
@@ -68,19 +62,17 @@ class Intake:
         """Inputs may be missing before the newest ones: the server itself had died."""
         self._live = LiveTime()
         self._outbox = Outbox(self._urge, self._want_key_frame)
-        self._setting = Setting(
-            layout=journal.layout,
-            opened=parse_wall(journal.opened_wall),
-            segment_target_us=job.segment_target_us,
-            repair_wait_us=job.repair_wait_us,
-            live=self._live,
-            outbox=self._outbox,
+        self._opened = parse_wall(journal.opened_wall)
+        self._roster = Roster(
+            Setting(
+                layout=journal.layout,
+                opened=self._opened,
+                segment_target_us=job.segment_target_us,
+                repair_wait_us=job.repair_wait_us,
+                live=self._live,
+                outbox=self._outbox,
+            )
         )
-        self._clocks: dict[str, ParticipantClock] = {}
-        self._tracks: dict[str, Track] = {}
-        self._by_index: dict[int, Track] = {}
-        self._takers: dict[int, Callable[[bytes, int], None]] = {}
-        """What takes the packets of each track index; empty in a pause."""
         self._commit_us = min(COMMIT_US, job.chunk_us)
         """When the next commit is due; 0 when it is due at once."""
         if journal.state is not None:
@@ -99,7 +91,7 @@ class Intake:
         now_us = self._now_us
         if arrival_us > now_us:
             self._now_us = now_us = arrival_us
-        take = self._takers.get(index)
+        take = self._roster.takers.get(index)
         if take is not None:
             take(packet, now_us)
         if now_us >= self._commit_us:
@@ -131,19 +123,20 @@ class Intake:
     @property
     def hurried(self) -> bool:
         """Whether somebody waits for what comes next: a start, a resumption, the end."""
-        if self._ended_us is not None or self._paused or not self._tracks:
+        roster = self._roster
+        if self._ended_us is not None or roster.paused or not len(roster):
             return True
-        awaited = any(track.awaited for track in self._tracks.values())
-        return awaited and self._now_us < self._hurried_us
+        return self._now_us < self._hurried_us and any(track.awaited for track in roster)
 
     def stop(self) -> None:
         """The server is gone or wants no more: make everything durable, and keep it resumable."""
-        self._commit()
+        if self._journal.closing is None:
+            self._commit()
         self.release()
 
     def release(self) -> None:
         """Let go of all files as they are; what the last commit says is what there is."""
-        for track in self._tracks.values():
+        for track in self._roster:
             track.release()
         self._journal.release()
 
@@ -168,40 +161,17 @@ class Intake:
     ) -> None:
         match message:
             case wire.TickInput():
-                for track in self._tracks.values():
+                for track in self._roster:
                     track.tick(self._now_us)
             case wire.SenderReportInput():
-                reported = self._by_index.get(message.track_index)
+                reported = self._roster.at(message.track_index)
                 if reported is not None:
                     reported.report(message.ntp, message.rtp, self._now_us)
             case wire.TrackInput():
-                self._bind(message._replace(arrival_us=self._now_us))
+                self._roster.bind(message._replace(arrival_us=self._now_us))
+                self._hurried_us = self._now_us + HURRIED_US
             case wire.EventInput():
                 self._event(message.record)
-
-    def _bind(self, binding: wire.TrackInput) -> None:
-        track = self._tracks.get(binding.track_id)
-        if track is None:
-            if len(self._tracks) >= _MAX_TRACKS:
-                raise MessageMalformed("too many tracks")
-            track = self._new_track(binding)
-        elif track.binding.codec != binding.codec:
-            raise MessageMalformed(f"{binding.track_id} changes its codec")
-        else:
-            self._by_index.pop(track.binding.track_index, None)
-            track.bind(binding)
-        self._by_index[binding.track_index] = track
-        self._find_takers()
-        self._hurried_us = self._now_us + HURRIED_US
-
-    def _new_track(self, binding: wire.TrackInput) -> Track:
-        clock = self._clocks.setdefault(binding.participant_id, ParticipantClock())
-        try:
-            track = Track(binding, self._setting, clock)
-        except KeyError as error:
-            raise MessageMalformed(f"no such codec: {binding.codec}") from error
-        self._tracks[binding.track_id] = track
-        return track
 
     def _event(self, record: dict[str, Any]) -> None:
         at_us = record.get("t_us")
@@ -212,36 +182,24 @@ class Intake:
             {
                 "type": "event",
                 "t_us": at_us,
-                "wall": wall if isinstance(wall, str) else format_wall(self._setting.opened),
+                "wall": wall if isinstance(wall, str) else format_wall(self._opened),
                 "event": _writable({k: v for k, v in record.items() if k not in ("t_us", "wall")}),
             }
         )
-        tracks = self._tracks.values()
         match record.get("type"):
             case "session_live":
                 self._live.begin(at_us)
             case "session_paused":
                 self._live.end(at_us)
-                for track in tracks:
-                    track.pause(at_us)
-                self._paused = True
-                self._find_takers()
+                self._roster.pause(at_us)
             case "session_resuming":
-                self._paused = False
-                self._find_takers()
+                self._roster.listen()
                 self._hurried_us = self._now_us + HURRIED_US
             case "session_resumed":
-                self._paused = False
-                self._find_takers()
-                for track in tracks:
-                    track.resume(at_us)
+                self._roster.resume(at_us)
                 self._live.begin(at_us)
             case "track_unpublished":
-                gone = self._tracks.get(str(record.get("track_id")))
-                if gone is not None:
-                    gone.unpublish(at_us)
-                    self._by_index.pop(gone.binding.track_index, None)
-                    self._find_takers()
+                self._roster.unpublish(str(record.get("track_id")), at_us)
             case "session_closing" | "session_interrupted":
                 self._ended_us = at_us
                 self._live.end(at_us)
@@ -255,9 +213,7 @@ class Intake:
                 if self._recovered:
                     end_us = max(end_us, self._now_us)
             self._live.end(end_us)
-            for track in self._tracks.values():
-                track.finish(end_us, "recorder" if self._recovered else "network")
-            tracks = [self._tracks[track_id].account() for track_id in sorted(self._tracks)]
+            tracks = self._roster.finish(end_us, "recorder" if self._recovered else "network")
             self._outbox.records.append(
                 {
                     "type": "close",
@@ -274,14 +230,17 @@ class Intake:
     # Making it durable.
 
     def _commit(self) -> None:
+        if self._journal.closing is not None:
+            # All is decided and written; only the order to close is awaited, once more.
+            return
         now_us, chunk_us = self._now_us, self._job.chunk_us
         if now_us >= self._next_chunk_us:
             self._next_chunk_us = now_us - now_us % chunk_us + chunk_us
-            for track in self._tracks.values():
+            for track in self._roster:
                 track.flush()
         if now_us >= self._next_commit_us:
             self._next_commit_us = now_us - now_us % COMMIT_US + COMMIT_US
-            for track in self._tracks.values():
+            for track in self._roster:
                 track.settle(now_us)
         self._commit_us = min(self._next_commit_us, self._next_chunk_us)
         self._write()
@@ -294,7 +253,7 @@ class Intake:
         outbox.records.clear()
 
     def _report_durable(self) -> None:
-        stored = {track_id: track for track_id, track in self._tracks.items() if track.stored}
+        stored = self._roster.stored()
         ends = [track.last_us() for track in stored.values() if track.active(self._now_us)]
         self.reports.append(
             wire.Durable(
@@ -314,23 +273,16 @@ class Intake:
             self._asked_us[index] = self._now_us
             self.reports.append(wire.KeyFrameWanted(index))
 
-    def _find_takers(self) -> None:
-        by_index = {} if self._paused else self._by_index
-        self._takers = {index: track.packet for index, track in by_index.items()}
-
     def _snapshot(self) -> dict[str, Any]:
         return {
             "n": self._n,
             "now_us": self._now_us,
             "next_commit_us": self._next_commit_us,
             "next_chunk_us": self._next_chunk_us,
-            "paused": self._paused,
             "ended_us": self._ended_us,
             "recovered": self._recovered,
             "live": self._live.snapshot(),
-            "indexes": [[i, track.binding.track_id] for i, track in self._by_index.items()],
-            "clocks": {key: clock.snapshot() for key, clock in self._clocks.items()},
-            "tracks": [[list(track.binding), track.snapshot()] for track in self._tracks.values()],
+            "roster": self._roster.snapshot(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -338,27 +290,18 @@ class Intake:
         self._now_us = state["now_us"]
         self._next_commit_us = state["next_commit_us"]
         self._next_chunk_us = state["next_chunk_us"]
-        self._paused = state["paused"]
         self._ended_us = state["ended_us"]
         self._recovered = state["recovered"]
         self._live.restore(state["live"])
-        for participant_id, window in state["clocks"].items():
-            clock = self._clocks[participant_id] = ParticipantClock()
-            clock.restore(window)
-        for values, parts in state["tracks"]:
-            binding = wire.TrackInput(*values)
-            track = self._new_track(binding)
-            track.restore(parts)
-        for index in state["indexes"]:
-            self._by_index[index[0]] = self._tracks[index[1]]
-        self._find_takers()
-        self._journal.keep_tracks(key for key, track in self._tracks.items() if track.stored)
+        self._roster.restore(state["roster"])
+        self._journal.keep_tracks(self._roster.stored())
 
     def _take_over(self) -> None:
         """Go on where a recorder that died has left off, and say so in the ledger."""
         if self._journal.renumbered:
             self._n = 0
             self._recovered = True
+            self._roster.forget_indexes()
         if self._journal.closing is not None:
             # The order to close is acknowledged by nothing but the seal: it comes again.
             self._n -= 0 if self._journal.renumbered else 1
@@ -368,8 +311,8 @@ class Intake:
             "cause": "server_restarted" if self._journal.renumbered else "recorder_replaced",
             "salvaged": {
                 "until_us": self._now_us,
-                "segments": sum(track.progress()["segments"] for track in self._tracks.values()),
-                "bytes": sum(track.stored_bytes for track in self._tracks.values()),
+                "segments": sum(track.progress()["segments"] for track in self._roster),
+                "bytes": sum(track.stored_bytes for track in self._roster),
             },
             # Inputs that were not acknowledged come again from a server that still has them.
             "lost": {"since_us": self._now_us if self._journal.renumbered else None},

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from recorded import (
     Killed,
+    account,
     decisions,
     durable,
     feed,
     killed_at_call,
+    ledger,
     lines,
     make_job,
     media,
@@ -38,6 +40,7 @@ from recorder import wire
 from recorder.archive import Layout
 from recorder.verify import verify
 from recorder.worker import begin
+from rooms.errors import ArchiveBroken, MessageMalformed
 
 SECONDS = 4
 END_US = SECONDS * 1_000_000
@@ -185,3 +188,75 @@ def test_killed_inside_a_commit(parent: Path, keys: Keys, seed: int, calls: list
     _same(whole, killed)
     report = verify(killed.root, keys.trust)
     assert report.sealed, report.to_json()
+
+
+def test_hung_up_while_it_seals(parent: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order to close is acknowledged by the seal alone, whoever comes and goes before it."""
+
+    def dies(*args: object) -> None:
+        raise Killed
+
+    inputs = _session(1)
+    job = make_job(parent, keys.job)
+    intake = begin(job)
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.seal.seal_archive", dies)
+        with pytest.raises(Killed):
+            feed(intake, inputs)
+    intake.release()
+    for _ in range(2):
+        intake = begin(job)
+        assert durable(intake) == len(inputs) - 1
+        intake.stop()
+    # Another server, which counts anew, can order it as well.
+    intake = begin(make_job(parent, keys.job, recover=True, session_key=bytes(32)))
+    assert durable(intake) == 0
+    end = wire.CloseInput(2, 0, {"closed_us": None})
+    reports = feed(intake, [wire.TickInput(1, 9_000_000), end])
+    sealed = reports[-1]
+    assert isinstance(sealed, wire.Sealed)
+    layout = Layout(Path(sealed.archive))
+    assert not lines(layout, "recover")
+    assert verify(layout.root, keys.trust).sealed
+
+
+def test_protocol_errors(parent: Path, keys: Keys) -> None:
+    intake = begin(make_job(parent, keys.job))
+    cam = binding(0, "cam-1", "H264", 1)._replace(n=1)
+    feed(intake, [cam])
+    other = cam._replace(n=2, codec="VP8")
+    with pytest.raises(MessageMalformed, match="changes its codec"):
+        intake.take(other)
+    with pytest.raises(MessageMalformed, match="no such codec"):
+        intake.take(cam._replace(n=3, track_id="cam-2", codec="AV1"))
+    with pytest.raises(MessageMalformed, match="is no input"):
+        intake.take(wire.Hello(1))
+    with pytest.raises(MessageMalformed, match="5 follows 3"):
+        intake.take(wire.TickInput(5, 0))
+    intake.release()
+
+
+def test_a_ledger_that_does_not_fit_its_state(parent: Path, keys: Keys) -> None:
+    job = make_job(parent, keys.job)
+    intake = begin(job)
+    feed(intake, _session(1)[:200])
+    intake.release()
+    chain = Layout.recording(parent, job.session_id).chain
+    whole = chain.read_bytes()
+    chain.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    with pytest.raises(ArchiveBroken):
+        begin(job)
+    chain.write_bytes(whole)
+    assert len(ledger(Layout.recording(parent, job.session_id))) > 2
+    begin(job).release()
+
+
+def test_times_that_run_backwards_do_no_harm(parent: Path, keys: Keys) -> None:
+    inputs = _session(2)
+    mixed = [
+        one._replace(arrival_us=max(one.arrival_us - 400_000, 0)) if one.n % 7 == 0 else one
+        for one in inputs
+    ]
+    layout = record(make_job(parent, keys.job), mixed)
+    assert verify(layout.root, keys.trust).sealed
+    assert account(layout, "mic-1")["captured_us"] > 2_000_000
