@@ -34,7 +34,7 @@ MAX_MISSING = 512
 NACK_DELAY_S = 0.01
 """Wait before the first request: packets that merely overtook each other need none."""
 
-NACK_POLL_S = 0.02
+NACK_POLL_S = 0.01
 NACK_INTERVAL_NS = 40_000_000
 """Between two requests for the same packet; the round trip where that is longer."""
 
