@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
 
-GATHER_S = 0.4
+GATHER_S = 0.25
 """Pause between two reads: waking up often costs more than recording. Shorter than what is waited
 for late media when a session closes, so that the order to close finds the recorder awake."""
 
