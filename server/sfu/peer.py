@@ -9,6 +9,7 @@ decides anything: who may send or receive what is ``rooms``' business.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -49,6 +50,17 @@ RTCP_PACKET_BYTES = 64
 At 20 % loss a receiver of a dozen pictures needs a fifth of it.
 """
 
+EXCESS = 4
+"""A track that sends this many times what it was told to is silenced ..."""
+
+SILENCED_ROUNDS = 4
+"""... for so many rounds of reports: everybody in the room would have to take what it sends."""
+
+SOUND_MAX_BPS = 256_000
+"""Half of the most that Opus has any use for."""
+
+logger = logging.getLogger(__name__)
+
 Route = Callable[[bytes, int], None]
 
 
@@ -85,6 +97,8 @@ class PublishPeer:
         self._unbound: dict[str, tuple[UpTrack, sdp.Codec, int | None]] = {}
         self._reporter_ssrc = _random_ssrc()
         self._learned = 0
+        self._shares: dict[UpTrack, tuple[int, int]] = {}
+        """By track: its bytes at the last report, and the rounds for which it is silenced."""
         self.rtcp = Allowance(RTCP_BYTES_PER_S, RTCP_BYTES_PER_S)
         self._version = 0
         self._candidates: tuple[str, ...] | None = None
@@ -141,6 +155,7 @@ class PublishPeer:
             if bound is track:
                 del self.tracks[mid]
                 self._unbound.pop(mid, None)
+        self._shares.pop(track, None)
         own = (track.receive, track.receive_retransmission)
         self._routes = {ssrc: route for ssrc, route in self._routes.items() if route not in own}
 
@@ -180,6 +195,19 @@ class PublishPeer:
                 self.unknown += 1
                 return
         route(packet, time.monotonic_ns())
+
+    def _check_share(self, track: UpTrack) -> None:
+        """Silence a track that floods us for a while."""
+        before, silenced = self._shares.get(track, (track.bytes, 0))
+        if silenced == 1:
+            track.listen()
+        elif silenced == 0:
+            bps = (track.bytes - before) * 8 / REPORT_INTERVAL_S
+            if bps > EXCESS * (self._video_max_bps if track.is_video else SOUND_MAX_BPS):
+                logger.warning("track %s is silenced: %d kbit/s", track.track_id, bps // 1000)
+                track.silence()
+                silenced = SILENCED_ROUNDS + 1
+        self._shares[track] = (track.bytes, max(silenced - 1, 0))
 
     def _learn(self, packet: bytes) -> Route | None:
         """Find by its mid extension whose packet this is, where the offer announced no SSRC."""
@@ -223,6 +251,7 @@ class PublishPeer:
             infos: list[RtcpReceiverInfo] = []
             video: list[int] = []
             for track in self.tracks.values():
+                self._check_share(track)
                 info = track.receiver_info()
                 if info is not None:
                     infos.append(info)
@@ -313,7 +342,10 @@ class SubscribePeer:
                 if number is not None and section.rtx_ssrc is not None and number in rtx[mid]:
                     down.retransmit_apart(number, section.rtx_ssrc)
                 up.downs.append(down)
-                up.request_key_frame()
+                # Before the connection stands a key frame would be lost, and the next one late:
+                # requests are merged.
+                if self._transport.connected:
+                    up.request_key_frame()
         if not self._started:
             self._started = True
             for candidate in remote.candidates:

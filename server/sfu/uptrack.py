@@ -104,7 +104,7 @@ class UpTrack:
         self._repair_ns = repair_ns
         self._transport: MediaTransport | None = None
         self._reporter_ssrc = 0
-        self._payload_type = -1
+        self._payload_type = self._bound_payload_type = -1
         self._highest = -1
         self._timestamp = 0
         self._before: tuple[int, int, int] | None = None
@@ -126,7 +126,7 @@ class UpTrack:
         """Take packets with this SSRC and payload type; our RTCP comes from ``reporter_ssrc``."""
         self._transport = transport
         self.ssrc = ssrc
-        self._payload_type = payload_type
+        self._payload_type = self._bound_payload_type = payload_type
         self._reporter_ssrc = reporter_ssrc
         self.report = None
         self._round_trips.clear()
@@ -185,9 +185,17 @@ class UpTrack:
             for down in self.downs:
                 down.forward(first, marker, sequence, timestamp, body)
 
+    def silence(self) -> None:
+        """Take nothing until :meth:`listen`; what comes is counted as unexpected."""
+        self._payload_type = -1
+
+    def listen(self) -> None:
+        """Take packets again."""
+        self._payload_type = self._bound_payload_type
+
     def receive_retransmission(self, packet: bytes, now_ns: int) -> None:
         """Take one packet of the retransmission stream."""
-        if self.ssrc is None:
+        if self.ssrc is None or self._payload_type < 0:
             return
         original = rtp.undo_retransmission(packet, self._payload_type, self.ssrc)
         if original is not None:
