@@ -99,3 +99,13 @@ async def _person(admin: Terminal, terminal: Terminal, name: str, role: str, sit
 def ledger(archive: Path) -> list[dict[str, Any]]:
     """The lines of an archive's ledger."""
     return [json.loads(line) for line in (archive / "data/chain.jsonl").read_text().splitlines()]
+
+
+def tracks(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a ledger's last line says of each track."""
+    return {track["track"]: track for track in lines[-1]["tracks"]}
+
+
+def gaps(lines: list[dict[str, Any]], track_id: str) -> list[dict[str, Any]]:
+    """The declared gaps of a track."""
+    return [line for line in lines if line["type"] == "gap" and line["track"] == track_id]

@@ -97,8 +97,8 @@ class PublishPeer:
         self._unbound: dict[str, tuple[UpTrack, sdp.Codec, int | None]] = {}
         self._reporter_ssrc = _random_ssrc()
         self._learned = 0
-        self._shares: dict[UpTrack, tuple[int, int]] = {}
-        """By track: its bytes at the last report, and the rounds for which it is silenced."""
+        self._shares: dict[UpTrack, tuple[int, int, int]] = {}
+        """By track: time and bytes at the last report, and for how many more it is silenced."""
         self.rtcp = Allowance(RTCP_BYTES_PER_S, RTCP_BYTES_PER_S)
         self._version = 0
         self._candidates: tuple[str, ...] | None = None
@@ -196,18 +196,18 @@ class PublishPeer:
                 return
         route(packet, time.monotonic_ns())
 
-    def _check_share(self, track: UpTrack) -> None:
+    def _check_share(self, track: UpTrack, now_ns: int) -> None:
         """Silence a track that floods us for a while."""
-        before, silenced = self._shares.get(track, (track.bytes, 0))
+        since_ns, before, silenced = self._shares.get(track, (0, track.bytes, 0))
         if silenced == 1:
             track.listen()
         elif silenced == 0:
-            bps = (track.bytes - before) * 8 / REPORT_INTERVAL_S
+            bps = (track.bytes - before) * 8_000_000_000 // (now_ns - since_ns)
             if bps > EXCESS * (self._video_max_bps if track.is_video else SOUND_MAX_BPS):
                 logger.warning("track %s is silenced: %d kbit/s", track.track_id, bps // 1000)
                 track.silence()
                 silenced = SILENCED_ROUNDS + 1
-        self._shares[track] = (track.bytes, max(silenced - 1, 0))
+        self._shares[track] = (now_ns, track.bytes, max(silenced - 1, 0))
 
     def _learn(self, packet: bytes) -> Route | None:
         """Find by its mid extension whose packet this is, where the offer announced no SSRC."""
@@ -251,7 +251,7 @@ class PublishPeer:
             infos: list[RtcpReceiverInfo] = []
             video: list[int] = []
             for track in self.tracks.values():
-                self._check_share(track)
+                self._check_share(track, time.monotonic_ns())
                 info = track.receiver_info()
                 if info is not None:
                     infos.append(info)

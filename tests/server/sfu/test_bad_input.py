@@ -193,12 +193,12 @@ async def test_ten_times_the_rate_is_cut_off_and_taken_up_again(times: int) -> N
             made._on_rtp(packet(sequence, payload=bytes(988), ssrc=SSRC))
             sequence += 1
 
-    made._check_share(up)
+    made._check_share(up, 1)
     rounds = []
-    for _ in range(12):
+    for n in range(12):
         before = up.packets
         send()
-        made._check_share(up)
+        made._check_share(up, 500_000_000 * (n + 1))
         rounds.append(up.packets - before)
     each = times * 1_000_000 // 16 // 1000
     if times == 1:
