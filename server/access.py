@@ -27,6 +27,7 @@ class Right(StrEnum):
     ADD_PEOPLE = "add_people"
     SEE_OWN_ARCHIVES = "see_own_archives"
     SEE_ALL_ARCHIVES = "see_all_archives"
+    SEE_METRICS = "see_metrics"
 
 
 RIGHTS: Mapping[SystemRole, frozenset[Right]] = {

@@ -16,14 +16,14 @@ from pathlib import Path
 from aiohttp import web
 
 from rooms.errors import ArchiveDirUnwritable
-from server import api, pages, signalling
+from server import api, metrics, pages, signalling
 from server.account_records import AccountRecords
 from server.accounts import Accounts
 from server.conductors import Conductors
 from server.config import Config
 from server.database import Database
 from server.edge import AddressPace, add_security_headers, gate, problems
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, PAGES, RECORDS, VERIFICATION
+from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, METRICS, PAGES, RECORDS, VERIFICATION
 from server.records import Records
 from server.verification import Verification
 
@@ -43,6 +43,7 @@ def create_app(config: Config) -> web.Application:
     app.cleanup_ctx.append(_parts)
     app.on_shutdown.append(_end_sessions)
     api.add_routes(app)
+    metrics.add_routes(app)
     pages.add_routes(app)
     signalling.add_routes(app)
     return app
@@ -60,6 +61,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         owned.callback(app[ACCOUNTS].close)
         app[VERIFICATION] = Verification(config)
         app[CONDUCTORS] = Conductors(config, app[RECORDS])
+        app[METRICS] = metrics.Metrics(app[CONDUCTORS])
+        owned.callback(app[METRICS].stop)
         # What a server that died left unfinished is sealed while this one already serves.
         recovery = asyncio.create_task(_recover(app))
         owned.push_async_callback(_ended, recovery)

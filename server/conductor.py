@@ -26,6 +26,7 @@ from rooms.roles import Permission
 from rooms.room import Room
 from server import protocol
 from server.config import Config
+from server.figures import Figures
 from server.forwarding import Forwarding
 from server.member import Connection, Member
 from server.owner import Owner
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 LAMP_S = 1.0
+
+ENDED = frozenset({Phase.CLOSING, Phase.CLOSED, Phase.SEALED})
+"""Phases in which nothing is passed on any more."""
 
 
 class Conductor:
@@ -64,6 +68,7 @@ class Conductor:
             on_checkpoint=self._on_checkpoint,
         )
         self._recording = Recording(room.session, config, seal, callbacks)
+        self.figures = Figures(self._forwarding, self._members, self._recording)
         self._live: list[tuple[int, int | None]] = []
         self._confirm_since_us = 0
         self._confirm_by_ns = 0
@@ -85,6 +90,12 @@ class Conductor:
     def recorder_pid(self) -> int | None:
         """The recorder's process id, while one runs."""
         return self._recording.recorder_pid
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes that the recorder does not yet have on disk."""
+        tap = self._recording.tap
+        return 0 if tap is None else tap.unacknowledged_bytes
 
     def check_assigned(self, participant_id: str) -> None:
         """Raise ``not_assigned`` for anybody who has no seat in this session."""
@@ -126,6 +137,7 @@ class Conductor:
             await member.drop_peers()
         self._forwarding.close()
         await self._recording.stop()
+        self.figures.look()
 
     # The owner: everything below runs in one task, in order, but for what the recorder reports.
 
@@ -383,6 +395,10 @@ class Conductor:
                 lamp = self.room.snapshot(_moment())["recording"]
                 for member in self._members.values():
                     member.send({"type": "recording", "recording": lamp})
+            network = self.figures.sample(now_ns)
+            if network is not None and self.room.phase not in ENDED:
+                for member in self._members.values():
+                    member.send(network)
 
     def _send_state(self) -> None:
         state = self.room.snapshot(_moment())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,7 @@ class Conductors:
         self._seal = _seal_job(config)
         self._certificate = RTCCertificate.generateCertificate()
         self._conductors: dict[str, Conductor] = {}
+        self._past: Counter[tuple[str, str]] = Counter()
         self._making = asyncio.Lock()
         self._sweeper = asyncio.create_task(self._sweep())
 
@@ -58,6 +60,18 @@ class Conductors:
             }
             for session_id, conductor in self._conductors.items()
         }
+
+    def held(self) -> list[Conductor]:
+        """The conductors of the sessions that are held now."""
+        return list(self._conductors.values())
+
+    def totals(self) -> Counter[tuple[str, str]]:
+        """What all sessions since the start have counted, by name and kind of track."""
+        totals = self._past.copy()
+        for conductor in self._conductors.values():
+            conductor.figures.look()
+            totals.update(conductor.figures.totals.counts)
+        return totals
 
     async def recover(self) -> list[str]:
         """Seal what a server that died left unfinished; returns the session ids taken up."""
@@ -94,6 +108,9 @@ class Conductors:
             for session_id, conductor in list(self._conductors.items()):
                 if conductor.idle:
                     del self._conductors[session_id]
+                    # Nothing more is counted for one that is idle.
+                    conductor.figures.look()
+                    self._past.update(conductor.figures.totals.counts)
                     await conductor.stop()
 
 

@@ -39,6 +39,7 @@ class ServerSection(Section):
     max_body_bytes: int = Field(65536, ge=1024, le=1 << 26)
     burst: int = Field(240, ge=1)
     rate_per_s: float = Field(80.0, gt=0)
+    metrics_behind_proxy: bool = False
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

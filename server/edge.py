@@ -40,7 +40,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _FREE = ("/static/", "/vendor/", "/i18n/", "/healthz")
 """Small files of ours: not counted against an address."""
 
-_NOT_PAGES = ("/api/", "/ws/", *_FREE)
+_NOT_PAGES = ("/api/", "/ws/", "/metrics", *_FREE)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (

@@ -49,6 +49,11 @@ class Member:
         if self.connection is not None:
             self.connection.send(message)
 
+    @property
+    def receiving(self) -> list[SubscribePeer]:
+        """Every connection on which the person receives."""
+        return [] if self.subscriber is None else [self.subscriber]
+
     async def drop_peers(self) -> None:
         """End both media connections."""
         publisher, self.publisher = self.publisher, None

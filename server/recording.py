@@ -51,6 +51,8 @@ class Recording:
     ) -> None:
         self.tap: Tap | None = None
         self.durable: wire.Durable | None = None
+        self.replaced = 0
+        """Recorders that died and were replaced."""
         self.progress_ns = 0
         """When the recorder last confirmed something new."""
         self._session = session
@@ -171,9 +173,13 @@ class Recording:
         return Recorder(
             self._session.id,
             on_report=self._reported,
-            on_replaced=callbacks.on_replaced,
+            on_replaced=self._replaced,
             on_lost=lambda: callbacks.on_failed("recorder_lost", "no recorder could be kept alive"),
         )
+
+    def _replaced(self, cause: str) -> None:
+        self.replaced += 1
+        self._callbacks.on_replaced(cause)
 
     def _reported(self, report: wire.Report) -> None:
         match report:

@@ -61,6 +61,8 @@ class Signalling:
         self.welcome: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
+        self.network: dict[str, dict[str, Any]] = {}
+        """Everybody's line by participant id, as the server last told it."""
         self.reconnections = 0
 
     async def __aenter__(self) -> Self:
@@ -211,6 +213,8 @@ class Signalling:
             self.state["recording"] = message["recording"]
         elif kind == "event":
             self.events = [*self.events[-199:], message["event"]]
+        elif kind == "network":
+            self.network = message["participants"]
         elif kind == "offer":
             await self.offered(message)
         elif kind == "bye":

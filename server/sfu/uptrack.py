@@ -327,6 +327,7 @@ class UpTrack:
             if times[0] < give_up_ns:
                 del self._missing[extended]
                 self.lost += 1
+                self.missed += not times[1]
                 self.request_key_frame()
             elif times[2] < again_ns and len(ask) < MAX_ASKED:
                 times[2] = now_ns
