@@ -52,3 +52,29 @@ export function readMoment(text) {
     && date.getHours() === hour && date.getMinutes() === minute;
   return same ? date : null;
 }
+
+/**
+ * A share in percent: 0.4%, from 10% on without decimals.
+ * @param {number|null} value 0 to 1
+ * @returns {string|null} null where there is none
+ */
+export function share(value) {
+  return value === null ? null : `${(value * 100).toFixed(value < 0.0995 ? 1 : 0)}%`;
+}
+
+/**
+ * @param {number|null} value in kbit/s
+ * @returns {string|null} null where there is none
+ */
+export function bitrate(value) {
+  if (value === null) return null;
+  return value < 1_000 ? `${Math.round(value)} kbit/s` : `${(value / 1_000).toFixed(1)} Mbit/s`;
+}
+
+/**
+ * @param {number|null} value
+ * @returns {string|null} null where there is none
+ */
+export function milliseconds(value) {
+  return value === null ? null : `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
+}

@@ -6,7 +6,7 @@
 
 import { RequestError } from "./http.js";
 
-/** @import { Offer, Recording, RoomEvent, RoomState, Welcome } from "./types.js" */
+/** @import { Line, Offer, Recording, RoomEvent, RoomState, Welcome } from "./types.js" */
 
 /**
  * What a page does with what the server says.
@@ -15,6 +15,7 @@ import { RequestError } from "./http.js";
  * @property {(state: RoomState) => void} stated
  * @property {(recording: Recording) => void} recorded
  * @property {(event: RoomEvent) => void} happened
+ * @property {(lines: Record<string, Line>) => void} networked by participant id
  * @property {(offer: Offer) => void} offered
  * @property {(link: "open"|"lost") => void} linked
  * @property {(code: string|null) => void} ended for good; null when the page itself left
@@ -151,6 +152,7 @@ export class Signalling {
       case "state": this.listener.stated(message.state); break;
       case "recording": this.listener.recorded(message.recording); break;
       case "event": this.listener.happened(message.event); break;
+      case "network": this.listener.networked(message.participants); break;
       case "offer": this.listener.offered(message); break;
       case "bye": this.#refused(message.error); break;
     }

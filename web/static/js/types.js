@@ -37,6 +37,10 @@
  * @property {string|null} live_since
  * @property {Participant[]} participants
  *
+ * @typedef {"good"|"weak"|"bad"} NetworkClass
+ * @typedef {{class: NetworkClass|null, up_loss: number|null, down_loss: number|null,
+ *   rtt_ms: number|null}} Line a person's line as the server sees it; null where it does not know
+ *
  * @typedef {object} Session
  * @property {string} id
  * @property {string} case_number

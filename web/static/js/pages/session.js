@@ -10,6 +10,7 @@ import { alarm } from "../room/lamp.js";
 import { MediaElements } from "../room/media_elements.js";
 import { PreJoin } from "../room/prejoin.js";
 import { stage } from "../room/stage.js";
+import { StatisticsPanel } from "../room/statistics_panel.js";
 import { evidenceTrack } from "../room/tile.js";
 import { top } from "../room/top.js";
 import { errorText, languageChanges, t } from "../texts.js";
@@ -40,6 +41,8 @@ let call = null;
 let controls = null;
 /** @type {Health|null} */
 let health = null;
+/** @type {StatisticsPanel|null} */
+let statistics = null;
 /** @type {{code: string|null}|null} how the person's part in the session ended */
 let ended = null;
 let evidenceLarge = false;
@@ -75,17 +78,21 @@ function join(tracks) {
     ended: (code) => {
       ended = { code };
       health?.stop();
+      statistics?.stop();
       elements.clear();
-      call = controls = health = null;
+      call = controls = health = statistics = null;
       draw();
     },
   });
   controls = new Controls(call, draw);
-  health = new Health(() => call?.subscriber ?? null, draw);
+  health = new Health(
+    () => call?.subscriber ?? null, (participantId) => call?.lineOf(participantId) ?? null, draw,
+  );
+  statistics = new StatisticsPanel(call, draw);
   draw();
 }
 
-/** What there is to say about the connection; null when all is well. */
+/** What there is to say about the connections themselves; null while they stand. */
 function connectionWords() {
   if (!call) return null;
   if (call.link === "lost") {
@@ -97,7 +104,7 @@ function connectionWords() {
   const state = call.publisher?.connection?.connectionState;
   if (state === "failed" || state === "disconnected") return t("connection.media_lost");
   if (state === "new" || state === "connecting") return t("connection.media_connecting");
-  return t("connection.good");
+  return null;
 }
 
 function playSounds() {
@@ -110,10 +117,13 @@ function playSounds() {
 function inRoom() {
   if (!call || !controls || !health || !session) return nothing;
   const scene = { call, elements, health };
+  const broken = connectionWords();
+  const weak = broken ?? health.ownWords(call.welcome?.participant_id ?? "");
   const isKiosk = call.me?.role === "subject";
   return html`
-    ${top(session, { recording: call.recording, room: call.room, connection: connectionWords(),
-      leave: isKiosk ? null : () => call?.leave() })}
+    ${top(session, { recording: call.recording, room: call.room, weak: weak !== null && call.link !== "connecting",
+      connection: weak ?? t("connection.good"),
+      leave: isKiosk ? null : () => call?.leave(), figures: isKiosk ? nothing : statistics?.view() })}
     ${alarm(call.recording, call.room?.phase)}
     ${elements.blocked ? html`<button type="button" class="button primary unblock"
       @click=${() => elements.unblock()} data-testid="unblock">${t("room.unblock")}</button>` : nothing}

@@ -9,7 +9,7 @@ import { Subscriber } from "../subscriber.js";
 import { RequestError, codeOf, request } from "../http.js";
 import { openDevice } from "../devices.js";
 
-/** @import { Participant, Recording, RoomEvent, RoomState, Source, Welcome } from "../types.js" */
+/** @import { Line, Participant, Recording, RoomEvent, RoomState, Source, Welcome } from "../types.js" */
 /** @import { Exhibit } from "../evidence.js" */
 /** @import { Device } from "../devices.js" */
 
@@ -28,6 +28,8 @@ export class Call {
   link = "connecting";
   /** @type {{offset_ms: number, round_trip_ms: number}|null} */
   clock = null;
+  /** @type {Record<string, Line>} everybody's line by participant id, as the server sees it */
+  lines = {};
   /** @type {Publisher|null} */
   publisher = null;
   /** @type {Subscriber|null} */
@@ -55,6 +57,7 @@ export class Call {
       stated: (room) => this.#stated(room),
       recorded: (recording) => this.#recorded(recording),
       happened: (event) => this.#happened(event),
+      networked: (lines) => { this.lines = lines; listener.changed(); },
       offered: (offer) => this.subscriber?.take(offer),
       linked: (link) => { this.link = link; listener.changed(); },
       ended: (code) => this.#ended(code),
@@ -94,6 +97,14 @@ export class Call {
     if (!recording || this.link !== "open") return null;
     const fresh = performance.now() - this.#recordingHeard < RECORDING_NEWS_MS;
     return recording.state === "recording" && !fresh ? null : recording;
+  }
+
+  /**
+   * What the server says of somebody's line; null where it says nothing, or cannot be heard.
+   * @param {string} participantId
+   */
+  lineOf(participantId) {
+    return this.link === "open" && !this.over ? this.lines[participantId] ?? null : null;
   }
 
   /** @param {string} participantId */

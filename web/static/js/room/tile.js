@@ -70,8 +70,9 @@ export function seat(scene, participant, { source = "camera", name, own = false 
   const gone = participant.present === "no";
   const covered = track?.muted || (own && call.muted.has(source));
   const showing = media && !covered && !gone;
-  const words = own || gone ? null : health.words(participant);
-  const problem = participant.present === "reconnecting" ? t("tile.reconnecting") : words;
+  const words = own || gone || isOver(call) ? null : health.words(participant);
+  const away = participant.present === "reconnecting" ? t("tile.reconnecting") : null;
+  const problem = away ?? (name === "large" ? words?.whole : words?.short);
   return html`
     <section class="tile ${name}" data-testid="tile" data-track-id=${track?.track_id ?? ""}
       data-participant-id=${participant.id} data-present=${participant.present}
@@ -87,7 +88,7 @@ export function seat(scene, participant, { source = "camera", name, own = false 
           ${microphone?.muted ? html`<span class="tag attention">${t("tile.muted")}</span>` : nothing}
           ${!gone && participant.present === "yes" && !microphone && participant.role !== "observer"
             ? html`<span class="tag">${t("tile.no_microphone")}</span>` : nothing}</p>
-        ${problem ? html`<p class="weak small" role="status">${problem}</p>` : nothing}
+        ${problem ? html`<p class="weak small" role="status" title=${away ?? words?.whole ?? ""}>${problem}</p>` : nothing}
         <p class="small soft where">${gone || isOver(call) ? nothing : audience(call, participant.id, name !== "large")}
           <span class="site">${placeName(participant.site_id, participant.site_name)}</span></p>
       </footer>

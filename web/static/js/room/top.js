@@ -9,9 +9,10 @@ import { lamp } from "./lamp.js";
 /**
  * @param {{case_number: string, kind: string, title: string}} session
  * @param {{recording: Recording|null, room: RoomState|null, connection: string|null,
- *   leave: (() => void)|null}} shown connection: in words, when there is something to say
+ *   weak?: boolean, leave: (() => void)|null, figures?: unknown}} shown connection: in words, when
+ *   there is something to say; weak: whether that is a warning; figures: the way to what is behind it
  */
-export function top(session, { recording, room, connection, leave }) {
+export function top(session, { recording, room, connection, weak = false, leave, figures = nothing }) {
   /** @param {"zh"|"en"} wanted */
   const button = (wanted) => html`<button type="button" lang=${wanted === "zh" ? "zh-CN" : "en"}
     aria-pressed=${language() === wanted} @click=${() => switchLanguage(wanted)}>
@@ -25,7 +26,8 @@ export function top(session, { recording, room, connection, leave }) {
         <p class="small soft title">${session.title}</p>
       </div>
       ${lamp(recording, room?.pause_reason ?? null)}
-      <p class="connection small" role="status">${connection ?? nothing}</p>
+      <p class="connection small ${weak ? "weak" : ""}" role="status">${connection ?? nothing}</p>
+      ${figures}
       ${leave ? html`<button type="button" class="button" @click=${leave} data-testid="leave">
         ${t("session.leave")}</button>` : nothing}
       <div class="languages" role="group" aria-label=${t("language")}>${button("zh")}${button("en")}</div>

@@ -1,17 +1,26 @@
-/** A small panel above the button that opened it. Closing it gives the focus back to the button. */
+/**
+ * A small panel beside the button that opened it; one on a page at a time, as they would cover each
+ * other. Closing it gives the focus back to the button.
+ */
 
 import { html } from "/vendor/lit-html/lit-html.js";
 import { t } from "../texts.js";
 
 export class Panel {
+  /** @type {Panel|null} */
+  static #shown = null;
   /** @type {string|null} name of the panel that is open */
   name = null;
   /** @type {HTMLElement|null} */
   #opener = null;
 
-  /** @param {() => void} changed has the page drawn before the next task */
-  constructor(changed) {
+  /**
+   * @param {() => void} changed has the page drawn before the next task
+   * @param {() => void} [closed]
+   */
+  constructor(changed, closed = () => {}) {
     this.changed = changed;
+    this.closed = closed;
   }
 
   /**
@@ -24,21 +33,30 @@ export class Panel {
       this.close();
       return;
     }
+    if (Panel.#shown) Panel.#shown.#dismiss();
+    Panel.#shown = this;
     this.name = name;
     this.#opener = /** @type {HTMLElement} */ (event.currentTarget);
     this.changed();
     queueMicrotask(() => {
-      const first = document.querySelector(".panel :is(input, select), .panel .stack button");
+      const first = document.querySelector(".panel :is(input, select), .panel .stack button")
+        ?? document.querySelector(".panel button");
       /** @type {HTMLElement|null} */ (first)?.focus();
     });
   }
 
   close = () => {
     if (!this.name) return;
-    this.name = null;
-    this.changed();
+    this.#dismiss();
     this.#opener?.focus();
   };
+
+  #dismiss() {
+    if (Panel.#shown === this) Panel.#shown = null;
+    this.name = null;
+    this.closed();
+    this.changed();
+  }
 
   /**
    * @param {string} title
