@@ -57,9 +57,9 @@ class SealJob:
 class Job:
     """What a recorder needs to know before the first input; sent once on each connection.
 
-    ``session_key`` is the 32-byte Ed25519 seed made for this session alone: the server keeps it in
-    memory so that a recorder that replaces a dead one signs with the same key, and drops it at
-    close.
+    ``session_key`` is the 32-byte Ed25519 seed made for this session alone. The server keeps it in
+    memory and the recorder in its resume state, so that whoever takes over signs with the same key;
+    sealing destroys both.
     """
 
     session_id: str
