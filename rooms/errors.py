@@ -13,25 +13,32 @@
     │   ├── archive_unknown       404
     │   ├── file_unknown          404
     │   ├── page_unknown          404
+    │   ├── resource_unknown      404
     │   ├── room_unknown          404
     │   ├── session_unknown       404
     │   ├── site_unknown          404
     │   └── track_unknown         404
     ├── StateError                not now
+    │   ├── already_joined        409
     │   ├── already_publishing    409
     │   ├── booking_conflict      409
     │   ├── case_number_mismatch  409
     │   ├── illegal_phase         409
     │   ├── name_taken            409
     │   ├── not_joined            409
+    │   ├── nothing_to_play       409
     │   ├── nothing_to_record     409
     │   ├── participants_missing  409
+    │   ├── precondition_failed   412
+    │   ├── precondition_required 428
     │   ├── replaced              409
     │   ├── session_closed        409
     │   └── too_many_tracks       409
     ├── InputError                what was sent cannot be used
     │   ├── codec_unsupported     415
+    │   ├── content_type_unsupported 415
     │   ├── field_invalid         422
+    │   ├── ice_restart_unsupported 422
     │   ├── media_file_broken     400
     │   ├── media_file_missing    400
     │   ├── message_malformed     400
@@ -39,6 +46,7 @@
     │   ├── message_too_large     413
     │   ├── method_refused        405
     │   ├── note_missing          422
+    │   ├── offer_unsupported     422
     │   ├── sdp_invalid           400
     │   └── version_unsupported   400
     ├── ConnectionLost            the way to the other side
@@ -198,6 +206,12 @@ class PageUnknown(UnknownError, code="page_unknown", hint="Start again from the 
     """There is nothing at this address."""
 
 
+class ResourceUnknown(
+    UnknownError, code="resource_unknown", hint="It has ended; send a new offer to the endpoint."
+):
+    """There is no such WHIP or WHEP session."""
+
+
 class RoomUnknown(UnknownError, code="room_unknown", hint="Choose a room from the list."):
     """There is no such room."""
 
@@ -219,6 +233,12 @@ class TrackUnknown(UnknownError, code="track_unknown", hint="Use a track id of t
 
 class StateError(TingxunError, status=409, fault="caller"):
     """What was asked does not fit the present state."""
+
+
+class AlreadyJoined(
+    StateError, code="already_joined", hint="Leave there first, or use an account of its own."
+):
+    """You are already in this session by another client."""
 
 
 class AlreadyPublishing(
@@ -253,6 +273,10 @@ class NotJoined(StateError, code="not_joined", hint="Join the session first."):
     """You have not joined the session."""
 
 
+class NothingToPlay(StateError, code="nothing_to_play", hint="Try again when somebody sends."):
+    """Nobody is sending anything that you could receive."""
+
+
 class NothingToRecord(
     StateError, code="nothing_to_record", hint="Turn on a camera or a microphone first."
 ):
@@ -263,6 +287,18 @@ class ParticipantsMissing(
     StateError, code="participants_missing", hint="Wait until the other side has joined."
 ):
     """Somebody without whom the session cannot open is not present."""
+
+
+class PreconditionFailed(
+    StateError, code="precondition_failed", status=412, hint="Send the ETag of the 201 answer."
+):
+    """If-Match names another ICE session."""
+
+
+class PreconditionRequired(
+    StateError, code="precondition_required", status=428, hint="Send If-Match with the ETag."
+):
+    """The request needs If-Match."""
 
 
 class Replaced(
@@ -296,10 +332,28 @@ class CodecUnsupported(
     """The codec is not one that the platform takes for this source."""
 
 
+class ContentTypeUnsupported(
+    InputError,
+    code="content_type_unsupported",
+    status=415,
+    hint="Send application/sdp to begin, application/trickle-ice-sdpfrag to go on.",
+):
+    """This address does not take that type of content."""
+
+
 class FieldInvalid(
     InputError, code="field_invalid", status=422, hint="Correct the field that is named."
 ):
     """A field has a value that is not allowed."""
+
+
+class IceRestartUnsupported(
+    InputError,
+    code="ice_restart_unsupported",
+    status=422,
+    hint="End the session and send a new offer to the endpoint.",
+):
+    """ICE is not restarted here."""
 
 
 class MediaFileBroken(
@@ -340,6 +394,15 @@ class NoteMissing(
     InputError, code="note_missing", status=422, hint="Write in a few words why it is done."
 ):
     """This reason needs a note."""
+
+
+class OfferUnsupported(
+    InputError,
+    code="offer_unsupported",
+    status=422,
+    hint="Offer at most one picture in H.264 or VP8 and one sound in Opus.",
+):
+    """The offer asks for more, or for something else, than this address gives."""
 
 
 class SdpInvalid(

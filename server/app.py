@@ -16,14 +16,24 @@ from pathlib import Path
 from aiohttp import web
 
 from rooms.errors import ArchiveDirUnwritable
-from server import api, metrics, pages, signalling
+from server import api, metrics, pages, signalling, whep, whip
 from server.account_records import AccountRecords
 from server.accounts import Accounts
 from server.conductors import Conductors
 from server.config import Config
 from server.database import Database
 from server.edge import AddressPace, add_security_headers, gate, problems
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, METRICS, PAGES, RECORDS, VERIFICATION
+from server.keys import (
+    ACCOUNTS,
+    CONDUCTORS,
+    CONFIG,
+    MEDIA_RESOURCES,
+    METRICS,
+    PAGES,
+    RECORDS,
+    VERIFICATION,
+)
+from server.media_resources import MediaResources
 from server.records import Records
 from server.verification import Verification
 
@@ -46,6 +56,8 @@ def create_app(config: Config) -> web.Application:
     metrics.add_routes(app)
     pages.add_routes(app)
     signalling.add_routes(app)
+    whip.add_routes(app)
+    whep.add_routes(app)
     return app
 
 
@@ -61,6 +73,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         owned.callback(app[ACCOUNTS].close)
         app[VERIFICATION] = Verification(config)
         app[CONDUCTORS] = Conductors(config, app[RECORDS])
+        app[MEDIA_RESOURCES] = MediaResources()
+        owned.push_async_callback(app[MEDIA_RESOURCES].close)
         app[METRICS] = metrics.Metrics(app[CONDUCTORS])
         owned.callback(app[METRICS].stop)
         # What a server that died left unfinished is sealed while this one already serves.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from aiortc import RTCCertificate
 
 from recorder import wire
 from rooms import commands, events
-from rooms.errors import Internal, NotJoined, Replaced
+from rooms.errors import AlreadyJoined, Internal, NotJoined, Replaced
 from rooms.media import Source, Track, parse_codec, parse_source
 from rooms.moment import Moment
 from rooms.phases import Phase, RecordingState
@@ -32,6 +33,8 @@ from server.member import Connection, Member
 from server.owner import Owner
 from server.recording import Callbacks, Recording
 from server.records import Records
+from server.sfu.player_peer import PlayerPeer
+from server.sfu.sdp import RemoteDescription
 from server.sfu.uptrack import UpTrack
 
 logger = logging.getLogger(__name__)
@@ -104,6 +107,31 @@ class Conductor:
     async def join(self, participant_id: str, connection: Connection, resume: str | None) -> None:
         """Let a person in on ``connection``; ``resume`` keeps the media of the lost one."""
         await self._owner.ask(lambda: self._join(participant_id, connection, resume))
+
+    async def join_alone(self, participant_id: str, connection: Connection) -> None:
+        """Let a person in who is not in yet; else ``already_joined``, and nobody is replaced."""
+        await self._owner.ask(lambda: self._join(participant_id, connection, None, alone=True))
+
+    async def withdraw(self, participant_id: str, connection_id: str) -> None:
+        """Take back whatever a person publishes, and end the connection that it came on."""
+        await self._owner.ask(lambda: self._withdraw(participant_id, connection_id))
+
+    async def play(
+        self,
+        participant_id: str,
+        player_name: str,
+        remote: RemoteDescription,
+        track_ids: Collection[str],
+        on_closed: Callable[[str], None],
+    ) -> tuple[PlayerPeer, str]:
+        """Let a player receive in the place of a person who is in; see ``Forwarding.play``."""
+        return await self._owner.ask(
+            lambda: self._play(participant_id, player_name, remote, track_ids, on_closed)
+        )
+
+    def quiet_ns(self, participant_id: str) -> int | None:
+        """Since when nothing has come from this person; None when nothing ever did."""
+        return self._forwarding.quiet_ns(participant_id)
 
     async def disconnected(self, participant_id: str, connection_id: str) -> None:
         """A connection is gone; the person has some time to come back."""
@@ -216,14 +244,26 @@ class Conductor:
 
     # People.
 
-    async def _join(self, participant_id: str, connection: Connection, resume: str | None) -> None:
+    async def _join(
+        self,
+        participant_id: str,
+        connection: Connection,
+        resume: str | None,
+        *,
+        alone: bool = False,
+    ) -> None:
         member = self._members.get(participant_id)
+        if alone and member is not None:
+            raise AlreadyJoined("you are in this session by another client, or were a moment ago")
         kept = member is not None and resume is not None and member.resume == resume
         await self._decide(commands.Join(participant_id, connection.id))
         if member is None:
             member = self._members[participant_id] = Member(participant_id)
         if not kept:
-            await member.drop_peers()
+            if member.connection is not None and not member.connection.receives:
+                # A page goes on with what it sent before; with an encoder's tracks it cannot.
+                await self._unpublish(participant_id)
+            await member.drop_client()
         if member.connection is not None:
             member.connection.end(Replaced("the session was opened in another window"))
         member.attach(connection)
@@ -265,9 +305,7 @@ class Conductor:
     async def _request(
         self, participant_id: str, connection_id: str, message: Any
     ) -> dict[str, Any] | None:
-        member = self._members.get(participant_id)
-        if member is None or member.connection is None or member.connection.id != connection_id:
-            raise NotJoined("this connection is no longer the person's")
+        member = self._member(participant_id, connection_id)
         match message:
             case protocol.Ping():
                 return {"type": "pong", "server_wall_ms": time.time_ns() // 1_000_000}
@@ -314,6 +352,36 @@ class Conductor:
             "sdp": answer,
             "tracks": [{"mid": mid, "track_id": up.track_id} for mid, (up, _) in tracks.items()],
         }
+
+    def _member(self, participant_id: str, connection_id: str) -> Member:
+        member = self._members.get(participant_id)
+        if member is None or member.connection is None or member.connection.id != connection_id:
+            raise NotJoined("this connection is no longer the person's")
+        return member
+
+    async def _withdraw(self, participant_id: str, connection_id: str) -> None:
+        member = self._member(participant_id, connection_id)
+        await self._unpublish(participant_id)
+        publisher, member.publisher = member.publisher, None
+        if publisher is not None:
+            await publisher.close()
+
+    async def _unpublish(self, participant_id: str) -> None:
+        for track in self.room.published(participant_id):
+            await self._decide(commands.Unpublish(participant_id, track.track_id))
+
+    async def _play(
+        self,
+        participant_id: str,
+        player_name: str,
+        remote: RemoteDescription,
+        track_ids: Collection[str],
+        on_closed: Callable[[str], None],
+    ) -> tuple[PlayerPeer, str]:
+        member = self._members.get(participant_id)
+        if member is None:
+            raise NotJoined
+        return await self._forwarding.play(member, player_name, remote, track_ids, on_closed)
 
     def _published(self, participant_id: str, source: Source) -> Track | None:
         return next((t for t in self.room.published(participant_id) if t.source is source), None)

@@ -18,11 +18,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from rooms.errors import (
+    AlreadyJoined,
     Internal,
     MessageMalformed,
     MessageTooFrequent,
     MessageTooLarge,
     MethodRefused,
+    NothingToPlay,
     NotSignedIn,
     OriginRefused,
     PageUnknown,
@@ -36,11 +38,17 @@ logger = logging.getLogger(__name__)
 
 REQUESTED_WITH = "tingxun"
 REMEMBERED_ADDRESSES = 10_000
+_RETRY_AFTER_S = "3"
+"""For programs that would otherwise ask at once again, by themselves."""
+
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _FREE = ("/static/", "/vendor/", "/i18n/", "/healthz")
 """Small files of ours: not counted against an address."""
 
-_NOT_PAGES = ("/api/", "/ws/", "/metrics", *_FREE)
+_BEARER_ONLY = ("/whip/", "/whep/")
+"""Addresses that take a bearer token and no cookie: no other site can ask in somebody's name."""
+
+_NOT_PAGES = ("/api/", "/ws/", "/metrics", *_BEARER_ONLY, *_FREE)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -69,6 +77,7 @@ async def add_security_headers(_request: web.Request, response: web.StreamRespon
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost: every error becomes an answer with its code, and nothing inside leaks out."""
+    allow = None
     try:
         return await handler(request)
     except TingxunError as error:
@@ -77,13 +86,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         problem = _of_http(error, request)
+        allow = error.headers.get("Allow")
     except ConnectionError:
         # The client went away in the middle of its answer; there is nobody to tell.
         raise
     except Exception:
         logger.exception("%s %s", request.method, request.path)
         problem = Internal("the server could not answer this request")
-    return _answer(request, problem)
+    answer = _answer(request, problem)
+    if allow is not None:
+        answer.headers["Allow"] = allow
+    return answer
 
 
 def _answer(request: web.Request, problem: TingxunError) -> web.StreamResponse:
@@ -96,6 +109,10 @@ def _answer(request: web.Request, problem: TingxunError) -> web.StreamResponse:
     response = web.json_response(
         problem.to_problem(), status=problem.status, content_type="application/problem+json"
     )
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(problem, AlreadyJoined | NothingToPlay):
+        response.headers["Retry-After"] = _RETRY_AFTER_S
     if isinstance(problem, MessageTooLarge):
         # What is left of the body is not read, so the connection is of no further use.
         response.force_close()
@@ -132,6 +149,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         and origin is None
         and request.headers.get("X-Requested-With") != REQUESTED_WITH
         and "Authorization" not in request.headers
+        and not request.path.startswith(_BEARER_ONLY)
     ):
         raise OriginRefused("a change needs the header X-Requested-With or Origin")
     return await handler(request)

@@ -6,17 +6,25 @@ room who may receive a track and never decides that itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 
 from aiortc import RTCCertificate
 
-from rooms.errors import MessageMalformed, SdpInvalid
+from rooms.errors import (
+    MessageMalformed,
+    NothingToPlay,
+    OfferUnsupported,
+    SdpInvalid,
+    TrackUnknown,
+)
 from rooms.media import Codec, Source
 from server import protocol
 from server.config import Config
 from server.member import Member
 from server.sfu import sdp
 from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu.player_peer import PlayerPeer
 from server.sfu.seam import Binding
 from server.sfu.uptrack import UpTrack
 
@@ -87,7 +95,7 @@ class Forwarding:
                 self._certificate,
                 self._binding,
                 self._config.media.video_max_kbps * 1000,
-                on_closed=lambda closed: None,
+                on_closed=lambda closed: _lost(member, closed),
             )
             member.publisher = peer
         return await peer.negotiate(remote, tracks)
@@ -103,8 +111,11 @@ class Forwarding:
 
     async def subscribe(self, member: Member) -> None:
         """Let the person receive what the room allows, no less and no more."""
+        wanted = self._allowed(member)
+        for player in list(member.players.values()):
+            await player.want(wanted)
         if member.subscriber is None:
-            if member.connection is None:
+            if member.connection is None or not member.connection.receives:
                 return
             member.subscriber_count += 1
             member.subscriber = SubscribePeer(
@@ -114,10 +125,61 @@ class Forwarding:
                 on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),
                 on_closed=lambda closed: None,
             )
-        wanted = [
+        await member.subscriber.want(wanted)
+
+    async def play(
+        self,
+        member: Member,
+        player_name: str,
+        remote: sdp.RemoteDescription,
+        track_ids: Collection[str],
+        on_closed: Callable[[str], None],
+    ) -> tuple[PlayerPeer, str]:
+        """Answer a player that receives in the person's place; returns its connection, the answer.
+
+        Each section gets the first track that fits and that no other has, of ``track_ids`` where
+        any are named. Raises track_unknown, nothing_to_play, or offer_unsupported where the player
+        takes none of the codecs.
+        """
+        allowed = {up.track_id: up for up in self._allowed(member)}
+        for track_id in track_ids:
+            if track_id not in allowed:
+                raise TrackUnknown(f"{track_id[:40]!r} is not there to receive")
+        free = [up for up in allowed.values() if not track_ids or up.track_id in track_ids]
+        if not free:
+            raise NothingToPlay("nobody sends anything now that you may receive")
+        chosen: dict[str, tuple[UpTrack, sdp.Codec]] = {}
+        for section in remote.media:
+            if section.direction not in ("recvonly", "sendrecv"):
+                continue
+            numbered = {codec.name: codec for codec in reversed(section.codecs)}
+            up = next((one for one in free if one.codec in numbered), None)
+            if up is not None:
+                free.remove(up)
+                chosen[section.mid] = (up, numbered[up.codec])
+        if not chosen:
+            raise OfferUnsupported("no media section receives what there is, in its codec")
+
+        def closed(name: str) -> None:
+            member.players.pop(name, None)
+            on_closed(name)
+
+        player = PlayerPeer(player_name, self._certificate, self._binding, closed)
+        member.players[player_name] = player
+        return player, await player.answer(remote, chosen)
+
+    def quiet_ns(self, participant_id: str) -> int | None:
+        """Since when nothing has come from this person; None when nothing ever did."""
+        last = max(
+            (up.last_packet_ns for up in self.ups.values() if up.participant_id == participant_id),
+            default=0,
+        )
+        return time.monotonic_ns() - last if last else None
+
+    def _allowed(self, member: Member) -> list[UpTrack]:
+        return [
             up for up in self.ups.values() if member.participant_id in self._audience(up.track_id)
         ]
-        await member.subscriber.want(wanted)
 
     async def renew(self, member: Member) -> None:
         """The person's receiving connection failed: make a new one."""
@@ -165,6 +227,11 @@ class Forwarding:
             ],
         }
         member.send(member.offer)
+
+
+def _lost(member: Member, closed: PublishPeer) -> None:
+    if member.publisher is closed and member.connection is not None:
+        member.connection.lost(closed.name)
 
 
 class Offered:

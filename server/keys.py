@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from server.accounts import Accounts
     from server.conductors import Conductors
     from server.config import Config
+    from server.media_resources import MediaResources
     from server.metrics import Metrics
     from server.pages import Pages
     from server.records import Records
@@ -23,6 +24,7 @@ CONFIG: web.AppKey[Config] = web.AppKey("config")
 RECORDS: web.AppKey[Records] = web.AppKey("records")
 ACCOUNTS: web.AppKey[Accounts] = web.AppKey("accounts")
 CONDUCTORS: web.AppKey[Conductors] = web.AppKey("conductors")
+MEDIA_RESOURCES: web.AppKey[MediaResources] = web.AppKey("media_resources")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PAGES: web.AppKey[Pages] = web.AppKey("pages")
 VERIFICATION: web.AppKey[Verification] = web.AppKey("verification")

@@ -8,18 +8,25 @@ from typing import Any, Protocol
 
 from rooms.errors import TingxunError
 from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu.player_peer import PlayerPeer
 
 
 class Connection(Protocol):
-    """A signalling connection, whatever carries it. Neither method blocks or fails."""
+    """A signalling connection, whatever carries it. No method blocks or fails."""
 
     id: str
+
+    receives: bool = True
+    """Whether it can be offered a receiving connection."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Queue a message to the client."""
 
     def end(self, problem: TingxunError) -> None:
         """Say why, and close."""
+
+    def lost(self, peer: str) -> None:
+        """The sending connection of that name has failed, or was ended by the other side."""
 
 
 class Member:
@@ -32,6 +39,8 @@ class Member:
         self.publisher: PublishPeer | None = None
         self.subscriber: SubscribePeer | None = None
         self.subscriber_count = 0
+        self.players: dict[str, PlayerPeer] = {}
+        """WHEP players that receive in this person's place, by name."""
         self.offer: dict[str, Any] | None = None
         """The offer that waits for its answer; sent again to a client that comes back."""
         self.expiry: asyncio.TimerHandle | None = None
@@ -52,10 +61,17 @@ class Member:
     @property
     def receiving(self) -> list[SubscribePeer]:
         """Every connection on which the person receives."""
-        return [] if self.subscriber is None else [self.subscriber]
+        own = [] if self.subscriber is None else [self.subscriber]
+        return [*own, *self.players.values()]
 
     async def drop_peers(self) -> None:
-        """End both media connections."""
+        """End every media connection: the client's two, and those of players."""
+        await self.drop_client()
+        for player in list(self.players.values()):
+            await player.close()
+
+    async def drop_client(self) -> None:
+        """End both media connections of the person's own client."""
         publisher, self.publisher = self.publisher, None
         subscriber, self.subscriber = self.subscriber, None
         self.offer = None

@@ -77,6 +77,9 @@ class SocketConnection(Connection):
         if not self._outbox.full():
             self._outbox.put_nowait(None)
 
+    def lost(self, peer: str) -> None:
+        """Nothing to do: a client with a socket notices it itself, and publishes anew."""
+
     async def write(self) -> None:
         """Write what is queued until :meth:`end`, or until the client is gone."""
         with contextlib.suppress(ConnectionError):

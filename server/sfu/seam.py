@@ -12,6 +12,8 @@ which decode, poll and queue, stay out of the path. What is taken from its insid
   (RFC 7983) instead of by a failed parse of every packet;
 * ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram
   that is not STUN, so media goes on from there without a queue or a task switch;
+* ``aioice.Connection.check_incoming`` is overridden, because it cannot do without an attribute that
+  a stock encoder does not send;
 * ``aioice.Connection.check_complete`` is overridden, to know the address to send to once instead of
   looking for it at every packet;
 * ``RTCDtlsTransport`` keeps the SRTP sessions private, and pylibsrtp its libsrtp: they are used
@@ -31,6 +33,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import aioice.ice
+import aioice.stun
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import (
     RTCCertificate,
@@ -57,6 +60,9 @@ MAX_QUEUED_DATAGRAMS = 64
 """DTLS datagrams waiting for the handshake; a flood beyond that is dropped."""
 
 MAX_REMOTE_CANDIDATES = 64
+
+CONNECT_S = 30.0
+"""ICE and DTLS take no longer; whoever answers and then never comes holds nothing of ours."""
 
 MAX_READS = 64
 """Datagrams taken from one socket before others have their turn."""
@@ -193,6 +199,13 @@ class _Connection(aioice.ice.Connection):
             return protocol
         return None
 
+    def check_incoming(
+        self, message: aioice.stun.Message, addr: tuple[str, int], protocol: aioice.ice.StunProtocol
+    ) -> None:
+        """Take a check without PRIORITY (RFC 8445, 7.1.1) too, as FFmpeg 8.0 sends them."""
+        message.attributes.setdefault("PRIORITY", candidate_priority(1, "prflx"))
+        super().check_incoming(message, addr, protocol)
+
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
         """Tell when another pair of addresses carries the media."""
         before = self._nominated.get(1)
@@ -282,11 +295,12 @@ class MediaTransport:
         self, ice: RTCIceParameters, fingerprints: list[RTCDtlsFingerprint], dtls_role: str
     ) -> None:
         try:
-            await self._ice.start(ice)
-            if self._ice.state != "completed":
-                return
-            self._dtls._set_role(dtls_role)
-            await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
+            async with asyncio.timeout(CONNECT_S):
+                await self._ice.start(ice)
+                if self._ice.state != "completed":
+                    return
+                self._dtls._set_role(dtls_role)
+                await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
             if self._dtls.state != "connected":
                 return
             self._received_context = self._dtls._rx_srtp._srtp[0]
