@@ -243,5 +243,7 @@ async def test_every_route_of_the_interface_is_documented(server: Server) -> Non
     text = (Path(__file__).parents[2] / "docs" / "HTTP.md").read_text(encoding="utf-8")
     for route in server.app.router.routes():
         path = route.resource.canonical if route.resource else ""
-        if route.method != "HEAD" and path.startswith(("/api/", "/ws/", "/healthz", "/ticket/")):
+        if route.method != "HEAD" and path.startswith(
+            ("/api/", "/ws/", "/healthz", "/ticket/", "/whip/", "/whep/")
+        ):
             assert f"`{route.method} {path}" in text, (route.method, path)

@@ -133,6 +133,45 @@ async def test_a_player_beside_its_owners_browser(place: Held) -> None:
         await until(lambda: screen.state in ("closed", "failed"))
 
 
+async def test_an_encoder_and_a_player_share_a_place_until_the_browser_takes_it(
+    place: Held,
+) -> None:
+    session = place.session
+    await session.officer.join(session.session_id)
+    await session.officer.publish({"microphone": SoundSource(SourceClock(), Tone())}, ["H264"])
+    made = await place.ask("POST", place.whip, offer())
+    assert made.status == 201, made.text
+    async with player(place, "site") as screen:
+        assert (await screen.play("", "audio")).status == 201
+        await until(lambda: screen.frames["audio"] > 5)
+        await until(lambda: set(place.tracks(1)) == {"camera", "microphone"})
+        assert (await place.ask("DELETE", made.headers["Location"])).status == 200
+        await until(lambda: place.tracks(1) == {})
+        assert place.present(1) == "yes"
+        conductor = await place.server.app[CONDUCTORS].get(session.session_id)
+        assert all(one.publisher is None for one in conductor._members.values() if one.players)
+        await session.site.join(session.session_id)
+        heard = screen.frames["audio"]
+        await until(lambda: screen.frames["audio"] > heard + 10)
+        assert (await place.ask("DELETE", screen.url)).status == 200
+        await asyncio.sleep(0.1)
+        assert place.present(1) == "yes"
+
+
+async def test_players_end_when_the_session_is_sealed(place: Held) -> None:
+    session = place.session
+    await session.join()
+    await session.go_live()
+    async with player(place) as screen:
+        assert (await screen.play()).status == 201
+        await until(lambda: screen.frames["video"] > 5)
+        await session.close()
+        await until(lambda: not place.server.app[MEDIA_RESOURCES]._resources)
+        await until(lambda: screen.state in ("closed", "failed"))
+    over = await place.ask("POST", place.whep, offer("recvonly"), who="officer")
+    assert (over.status, over.code) == (409, "nothing_to_play")
+
+
 async def test_a_track_that_goes_and_comes_again(place: Held) -> None:
     session = place.session
     await session.join()

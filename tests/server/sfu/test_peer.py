@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aioice import stun
 from aiortc import (
     RTCCertificate,
     RTCConfiguration,
@@ -16,6 +18,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from http_media import offer
 
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
@@ -157,3 +160,30 @@ async def test_sender_reports_reach_the_track(call: Call) -> None:
 async def test_an_answer_nobody_waits_for_is_refused(call: Call) -> None:
     with pytest.raises(Exception, match="no offer"):
         call.subscribe_peer.answered("v=0")
+
+
+async def test_a_check_without_priority_is_taken() -> None:
+    """FFmpeg 8.0 sends none, against RFC 8445, 7.1.1."""
+    peer = PublishPeer("p1", CERTIFICATE, BINDING, 2_000_000, lambda peer: None)
+    up = UpTrack("mic-1", "a", "microphone", "opus", 48000, 10**9)
+    remote = sdp.parse(offer("sendonly", "audio"))
+    answer = await peer.negotiate(remote, {"0": (up, remote.media[0].codecs[0])})
+    local = sdp.parse(answer.replace("a=recvonly", "a=sendonly"))
+    check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    check.attributes["USERNAME"] = f"{local.ice.usernameFragment}:{remote.ice.usernameFragment}"
+    check.attributes["USE-CANDIDATE"] = None
+    check.add_message_integrity(local.ice.password.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.setblocking(False)
+        far.connect(("127.0.0.1", int(local.candidates[0].split()[5])))
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.05)
+        far.send(bytes(check))
+        answers = set()
+        async with asyncio.timeout(5):
+            while len(answers) < 2:
+                answers.add(stun.parse_message(await loop.sock_recv(far, 2048)).message_class)
+        # Its own check is proof that ours was not only answered but went on to be used.
+        assert answers == {stun.Class.RESPONSE, stun.Class.REQUEST}
+    await peer.close()
