@@ -26,6 +26,9 @@ SEND_NS = 2_000_000_000
 DEAF_NS = 10_000_000_000
 """A receiver that has not reported for so long hears nothing: sound alone is reported every 5 s."""
 
+SILENT_NS = 3_000_000_000
+"""A sender of whom nothing has come for so long is cut off, or as good as that."""
+
 FEW_PACKETS = 30
 """Fewer in a window say nothing about a line."""
 
@@ -89,7 +92,7 @@ class Figures:
 
     def _line(self, member: Member, now_ns: int) -> dict[str, Any]:
         line = self._lines.setdefault(member.participant_id, Line())
-        up_loss = self._up_loss(member, line)
+        up_loss = self._up_loss(member, line, now_ns)
         down_loss, round_trip_ms = self._down(member, line, now_ns)
         known = [loss for loss in (up_loss, down_loss) if loss is not None]
         return {
@@ -99,7 +102,7 @@ class Figures:
             "rtt_ms": None if round_trip_ms is None else round(round_trip_ms),
         }
 
-    def _up_loss(self, member: Member, line: Line) -> float | None:
+    def _up_loss(self, member: Member, line: Line, now_ns: int) -> float | None:
         """The share that the person sent and the line lost; 1 where all of it has stopped."""
         ups = [
             up
@@ -112,7 +115,8 @@ class Figures:
             packets, lost, missing = window.take(up.packets, up.lost, up.missed)
             expected += packets + lost
             missed += missing
-        if expected == 0 and any(w.full and up.packets for up, w in line.up.items()):
+        heard_ns = max((up.last_packet_ns for up in ups), default=0)
+        if heard_ns and now_ns - heard_ns > SILENT_NS:
             return 1.0
         return None if expected < FEW_PACKETS else min(missed / expected, 1.0)
 
@@ -140,13 +144,17 @@ class Figures:
     ) -> tuple[int, int]:
         """Packets sent in the window, and how many of them this receiver's line lost.
 
-        A packet that never reached the server is missing at every receiver too, and is no fault of
-        theirs.
+        A packet that did not reach the server, or late, is missing or late at every receiver too,
+        and is no fault of theirs.
         """
-        packets, lost, missed, before = window.take(
-            down.packets, reception.lost, reception.missed, up.missed
+        packets, lost, missed, lost_before, missed_before = window.take(
+            down.packets - down.retransmitted,
+            reception.lost,
+            reception.missed,
+            up.lost,
+            up.missed,
         )
-        return packets, max(max(lost, missed) - before, 0)
+        return packets, max(lost - lost_before, missed - missed_before, 0)
 
 
 def _kind(up: UpTrack) -> str:

@@ -17,10 +17,15 @@ MARGIN = 0.01
 """A class turns better only when the loss is this far below its limit ..."""
 
 BETTER_AFTER = 3
-"""... for this many samples in a row. It turns worse at once."""
+"""... for this many samples in a row."""
 
-WINDOW = 5
-"""Loss is taken over this many samples, of a second each."""
+WORSE_AFTER = 2
+"""It turns worse after this many in a row that say so."""
+
+WINDOW = 8
+"""Loss is taken over this many samples, of a second each: at the hundred packets a second of a
+small picture with sound, chance alone then moves it by little more than a point.
+"""
 
 
 class NetworkClass(StrEnum):
@@ -42,25 +47,31 @@ def class_of(loss: float) -> NetworkClass:
 
 
 class Grade:
-    """The class of one line over time: worse at once, better only when it lasts."""
+    """The class of one line over time: soon worse, better only when it lasts."""
 
     def __init__(self) -> None:
         self.value: NetworkClass | None = None
         """None until something is known."""
-        self._better = 0
+        self._better = self._worse = 0
 
     def take(self, loss: float | None) -> NetworkClass | None:
         """Take a sample; None, where nothing was measured, changes nothing."""
         if loss is None:
             return self.value
         now, before = class_of(loss), self.value
-        if before is None or _ORDER.index(now) >= _ORDER.index(before):
-            self.value, self._better = now, 0
-            return now
-        calm = class_of(loss + MARGIN)
-        self._better = self._better + 1 if calm is not before else 0
-        if self._better == BETTER_AFTER:
-            self.value, self._better = calm, 0
+        if before is None:
+            self.value = now
+        elif _ORDER.index(now) >= _ORDER.index(before):
+            self._better = 0
+            self._worse = self._worse + 1 if now is not before else 0
+            if self._worse == WORSE_AFTER:
+                self.value, self._worse = now, 0
+        else:
+            self._worse = 0
+            calm = class_of(loss + MARGIN)
+            self._better = self._better + 1 if calm is not before else 0
+            if self._better == BETTER_AFTER:
+                self.value, self._better = calm, 0
         return self.value
 
 
@@ -74,8 +85,3 @@ class Window:
         """Take the counters as they are now; returns how much each has grown in the window."""
         self._samples.append(counters)
         return tuple(new - old for new, old in zip(counters, self._samples[0], strict=True))
-
-    @property
-    def full(self) -> bool:
-        """Whether the window covers its whole time."""
-        return len(self._samples) == WINDOW + 1
