@@ -99,7 +99,7 @@ class Recording:
         return wire.Job(
             session_id=self._session.id,
             archive_parent=str(self._config.archive_dir),
-            # Made for this session alone; in the memory of server and recorder, gone at close.
+            # Made for this session alone; the recorder keeps it until it has sealed the archive.
             session_key=os.urandom(32),
             origin=f"tingxun/{self._session.id}",
             opened_wall=opened_wall,
