@@ -26,10 +26,7 @@ from server.sfu import sdp
 from server.sfu.peer import PublishPeer, SubscribePeer
 from server.sfu.player_peer import PlayerPeer
 from server.sfu.seam import Binding
-from server.sfu.uptrack import UpTrack
-
-LIVE_REPAIR_NS = 1_000_000_000
-"""Without a recorder a missing packet is asked for this long."""
+from server.sfu.uptrack import LIVE_REPAIR_NS, UpTrack
 
 
 class Forwarding:

@@ -14,7 +14,7 @@ from session_in_hand import gaps, tracks
 
 pytestmark = pytest.mark.timeout(60)
 
-SECONDS = 10
+SECONDS = 8
 
 
 def accounted(lines: list[dict[str, Any]]) -> None:
@@ -52,12 +52,3 @@ async def test_at_20_percent_sound_survives_and_what_is_missing_is_said(hold: An
     told = tracks(lines)
     assert told["mic-1"]["captured_us"] >= 0.99 * told["mic-1"]["expected_us"], told
     assert told["cam-1"]["captured_us"] >= 0.8 * told["cam-1"]["expected_us"], told
-
-
-async def test_disorder_and_duplicates_lose_nothing(hold: Any) -> None:
-    trouble = Trouble(delay_s=0.02, jitter_s=0.04, duplicate=0.1)
-    async with hold(trouble, seed=3) as held:
-        await asyncio.sleep(5)
-        lines = await held.sealed()
-    for track in tracks(lines).values():
-        assert track["gaps"] == 0, track

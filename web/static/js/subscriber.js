@@ -3,6 +3,8 @@
  * each change. The offer says which section (mid) carries which track of whom.
  */
 
+import { Playout } from "./playout.js";
+
 /** @import { Offer, OfferedTrack, Welcome } from "./types.js" */
 /** @import { Signalling } from "./signalling.js" */
 
@@ -17,6 +19,8 @@ export class Subscriber {
   tracks = new Map();
   #peer = "";
   #queue = Promise.resolve();
+  /** @type {Playout|null} */
+  #playout = null;
   /** @type {any} */
   #patience = null;
 
@@ -46,6 +50,7 @@ export class Subscriber {
 
   close() {
     clearTimeout(this.#patience);
+    this.#playout?.stop();
     this.connection?.close();
     this.connection = null;
     this.tracks.clear();
@@ -83,6 +88,7 @@ export class Subscriber {
       iceServers: this.terms.ice_servers, bundlePolicy: "max-bundle",
     });
     this.connection = connection;
+    this.#playout = new Playout(connection);
     connection.onicecandidate = ({ candidate }) => {
       if (!candidate) return;
       this.signalling.send({
