@@ -187,7 +187,7 @@ class AddressPace:
         """Count a request; raises :class:`~rooms.errors.MessageTooFrequent`."""
         pace = self._paces.get(address)
         if pace is None:
-            pace = self._paces[address] = Pace(self._burst, self._rate_per_s, now_s)
+            pace = self._paces[address] = Pace(self._burst, self._rate_per_s)
             if len(self._paces) > REMEMBERED_ADDRESSES:
                 self._paces.popitem(last=False)
         self._paces.move_to_end(address)

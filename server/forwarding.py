@@ -23,9 +23,10 @@ from server import protocol
 from server.config import Config
 from server.member import Member
 from server.sfu import sdp
-from server.sfu.peer import PublishPeer, SubscribePeer
 from server.sfu.player_peer import PlayerPeer
+from server.sfu.publish_peer import PublishPeer
 from server.sfu.seam import Binding
+from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import LIVE_REPAIR_NS, UpTrack
 
 

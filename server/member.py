@@ -7,8 +7,9 @@ import secrets
 from typing import Any, Protocol
 
 from rooms.errors import TingxunError
-from server.sfu.peer import PublishPeer, SubscribePeer
 from server.sfu.player_peer import PlayerPeer
+from server.sfu.publish_peer import PublishPeer
+from server.sfu.subscribe_peer import SubscribePeer
 
 
 class Connection(Protocol):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rooms import commands
 from rooms.errors import MessageMalformed, MessageTooFrequent, TingxunError
 from rooms.phases import PauseReason
+from server.sfu.allowance import Allowance
 
 VERSION = 1
 
@@ -201,18 +202,12 @@ def error(problem: TingxunError, tag: str | None = None) -> dict[str, Any]:
 
 
 class Pace:
-    """A token bucket: ``burst`` at once, ``rate_per_s`` in the long run; time is an argument."""
+    """How often a client may speak: ``burst`` at once, ``rate_per_s`` in the long run."""
 
-    def __init__(self, burst: int, rate_per_s: float, now_s: float) -> None:
-        self._burst = float(burst)
-        self._rate = rate_per_s
-        self._level = float(burst)
-        self._at = now_s
+    def __init__(self, burst: int, rate_per_s: float) -> None:
+        self._allowance = Allowance(burst, rate_per_s)
 
     def take(self, now_s: float) -> None:
         """Count one message; :class:`MessageTooFrequent` when it is one too many."""
-        self._level = min(self._burst, self._level + (now_s - self._at) * self._rate)
-        self._at = now_s
-        if self._level < 1.0:
+        if not self._allowance.take(1, int(now_s * 1e9)):
             raise MessageTooFrequent("more messages than the server takes from one connection")
-        self._level -= 1.0

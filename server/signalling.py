@@ -135,7 +135,7 @@ async def _converse(
     participant_id: str,
     limits: SignallingSection,
 ) -> None:
-    pace = protocol.Pace(limits.burst, limits.rate_per_s, time.monotonic())
+    pace = protocol.Pace(limits.burst, limits.rate_per_s)
     faults = 0
     greeted = False
     while True:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 
 from server.recording import Recording
 from server.sfu.downtrack import DownTrack
-from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu.publish_peer import PublishPeer
 from server.sfu.rtp import HEADER_BYTES
+from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
 

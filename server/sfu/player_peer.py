@@ -1,8 +1,8 @@
 """The connection of a WHEP player: it offers to receive, we answer once.
 
-Besides that a :class:`~server.sfu.peer.SubscribePeer`: the same down tracks, feedback and reports.
-Which track goes into which media section is settled by the answer; whether it may still be received
-is told by :meth:`PlayerPeer.want` at each change, and is ``rooms``' business.
+Besides that a :class:`~server.sfu.subscribe_peer.SubscribePeer`: the same down tracks, feedback and
+reports. Which track goes into which media section is settled by the answer; whether it may still be
+received is told by :meth:`PlayerPeer.want` at each change, and is ``rooms``' business.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from aiortc import RTCCertificate
 
 from server.sfu import sdp
 from server.sfu.downtrack import DownTrack
-from server.sfu.peer import SubscribePeer
 from server.sfu.reception import Reception
 from server.sfu.seam import Binding
+from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
 

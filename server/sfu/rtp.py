@@ -5,6 +5,7 @@ No I/O. Packets are ``bytes``; nothing here makes an object for one.
 
 from __future__ import annotations
 
+import secrets
 import struct
 from collections.abc import Iterable
 
@@ -27,6 +28,11 @@ HEADER = struct.Struct("!BBHII")
 SSRC_AT_8 = struct.Struct("!8xI")
 
 HEADER_BYTES = 12
+
+
+def random_ssrc() -> int:
+    """A new stream's number (RFC 3550, 8.1); chance keeps it apart from the others."""
+    return secrets.randbelow(0x7FFFFFFE) + 1
 
 
 def payload_start(packet: bytes) -> int:

@@ -1,6 +1,6 @@
 """One published track: accept, remember, ask for what is missing, fan out.
 
-Before this in a packet's path: :mod:`server.sfu.seam` and :mod:`server.sfu.peer`. After it:
+Before this in a packet's path: :mod:`server.sfu.seam` and :mod:`server.sfu.publish_peer`. After it:
 :mod:`server.sfu.downtrack` for each receiver and :mod:`server.sfu.tap` for the recorder.
 
 :meth:`UpTrack.receive` is the hot path: it runs for every packet, inside the datagram callback, and

@@ -58,7 +58,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
 
 
 def test_the_pace_allows_a_burst_and_then_a_rate() -> None:
-    pace = protocol.Pace(3, 2.0, 0.0)
+    pace = protocol.Pace(3, 2.0)
     for _ in range(3):
         pace.take(0.0)
     with pytest.raises(MessageTooFrequent):

@@ -14,8 +14,9 @@ from far_end import Wire, packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sfu import downtrack, peer, rtp, sdp, seam, uptrack
-from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu import downtrack, rtp, sdp, seam, uptrack
+from server.sfu.publish_peer import MAX_LEARNED_SSRCS, SILENCED_ROUNDS, PublishPeer
+from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
 CERTIFICATE = RTCCertificate.generateCertificate()
@@ -101,7 +102,7 @@ def subscribe_peer(*ups: UpTrack) -> tuple[SubscribePeer, Wire]:
 
 def bounded(made: PublishPeer) -> bool:
     tracks = list(made.tracks.values())
-    return len(made._routes) <= peer.MAX_LEARNED_SSRCS and all(
+    return len(made._routes) <= MAX_LEARNED_SSRCS and all(
         len(up._missing) <= uptrack.MAX_MISSING and len(up._history) == uptrack.HISTORY
         for up in tracks
     )
@@ -156,8 +157,8 @@ async def test_a_flood_of_ssrcs_is_counted_and_forgotten() -> None:
         made._on_rtp(bytes([0x90]) + plain[1:12] + named + plain[12:])
     assert bounded(made)
     # Every one that names itself may be the track's new stream, but not for ever.
-    assert made._learned == peer.MAX_LEARNED_SSRCS
-    assert made.unknown == 20_000 - peer.MAX_LEARNED_SSRCS
+    assert made._learned == MAX_LEARNED_SSRCS
+    assert made.unknown == 20_000 - MAX_LEARNED_SSRCS
     for up in made.tracks.values():
         up.close()
 
@@ -205,7 +206,7 @@ async def test_ten_times_the_rate_is_cut_off_and_taken_up_again(times: int) -> N
         assert rounds == [each] * 12
     else:
         assert sum(rounds) <= 3 * each
-        assert rounds[0] == rounds[peer.SILENCED_ROUNDS + 1] == each
+        assert rounds[0] == rounds[SILENCED_ROUNDS + 1] == each
         assert up.unexpected == sequence - sum(rounds)
     up.close()
 

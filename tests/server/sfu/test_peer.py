@@ -23,7 +23,8 @@ from http_media import offer
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.sfu import sdp, seam
-from server.sfu.peer import PublishPeer, SubscribePeer
+from server.sfu.publish_peer import PublishPeer
+from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
 BINDING = seam.Binding("127.0.0.1")
