@@ -72,7 +72,9 @@ class Owner:
                 done.set_exception(Internal("the session is no longer served here"))
 
     async def _work(self) -> None:
-        while True:
+        # Not for ever: the cancelling by a stop can be swallowed by the work at hand (aioice does
+        # so while it closes a connection), and would then not come again.
+        while self._task is not None:
             work, done = await self._requests.get()
             try:
                 result = await work()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 
 import pytest
@@ -61,3 +62,18 @@ async def test_a_stop_answers_everyone() -> None:
     with pytest.raises(Internal):
         owner.ask(lambda: asyncio.sleep(0))
     await owner.stop()
+
+
+async def test_a_stop_ends_even_when_the_work_at_hand_swallows_it() -> None:
+    owner = Owner("s")
+
+    async def swallows() -> str:
+        # As aioice does when it is cancelled while it closes a connection.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "done"
+
+    asked = owner.ask(swallows)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(owner.stop(), 5)
+    assert await asked == "done"
