@@ -130,7 +130,7 @@ class Conductor:
         )
 
     def quiet_ns(self, participant_id: str) -> int | None:
-        """Since when nothing has come from this person; None when nothing ever did."""
+        """For how long nothing has come from this person; None when nothing ever did."""
         return self._forwarding.quiet_ns(participant_id)
 
     async def disconnected(self, participant_id: str, connection_id: str) -> None:

@@ -167,7 +167,7 @@ class Forwarding:
         return player, await player.answer(remote, chosen)
 
     def quiet_ns(self, participant_id: str) -> int | None:
-        """Since when nothing has come from this person; None when nothing ever did."""
+        """For how long nothing has come from this person; None when nothing ever did."""
         last = max(
             (up.last_packet_ns for up in self.ups.values() if up.participant_id == participant_id),
             default=0,
