@@ -65,7 +65,7 @@ class PublishPeer:
         self._transport.on_connected = self._on_connected
         self._video_max_bps = video_max_bps
         self._routes: dict[int, Route] = {}
-        self._unbound: dict[str, tuple[UpTrack, sdp.Codec, int | None]] = {}
+        self._unbound: dict[str, tuple[UpTrack, sdp.Codec, int | None, int | None]] = {}
         self._reporter_ssrc = rtp.random_ssrc()
         self._learned = 0
         self._shares: dict[UpTrack, tuple[int, int, int]] = {}
@@ -142,15 +142,18 @@ class PublishPeer:
             return
         self.tracks[section.mid] = track
         mid_extension = section.extension_id(sdp.MID_URI)
+        level_extension = section.extension_id(sdp.AUDIO_LEVEL_URI)
         if section.ssrc is None:
-            self._unbound[section.mid] = (track, codec, mid_extension)
+            self._unbound[section.mid] = (track, codec, mid_extension, level_extension)
             return
-        self._attach(track, codec, section.ssrc)
+        self._attach(track, codec, section.ssrc, level_extension)
         if section.rtx_ssrc is not None:
             self._route(section.rtx_ssrc, track.receive_retransmission)
 
-    def _attach(self, track: UpTrack, codec: sdp.Codec, ssrc: int) -> None:
-        track.bind(self._transport, ssrc, codec.payload_type, self._reporter_ssrc)
+    def _attach(
+        self, track: UpTrack, codec: sdp.Codec, ssrc: int, level_extension: int | None
+    ) -> None:
+        track.bind(self._transport, ssrc, codec.payload_type, self._reporter_ssrc, level_extension)
         self._route(ssrc, track.receive)
 
     def _route(self, ssrc: int, route: Route) -> None:
@@ -185,13 +188,13 @@ class PublishPeer:
         if not self._unbound or self._learned >= MAX_LEARNED_SSRCS:
             return None
         _, marker, _, _, ssrc = rtp.HEADER.unpack_from(packet)
-        for mid, (track, codec, number) in list(self._unbound.items()):
+        for mid, (track, codec, number, level_extension) in list(self._unbound.items()):
             if number is None or rtp.extension(packet, number) != mid.encode():
                 continue
             if marker & 0x7F == codec.rtx_payload_type:
                 self._route(ssrc, track.receive_retransmission)
             elif marker & 0x7F == codec.payload_type:
-                self._attach(track, codec, ssrc)
+                self._attach(track, codec, ssrc, level_extension)
             else:
                 return None
             self._learned += 1

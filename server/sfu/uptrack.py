@@ -51,6 +51,15 @@ LATE_PACKETS = 3000
 """A number further behind than this is no late packet but a sender that began anew (RFC 3550, A.1).
 """
 
+LOUDNESS_PACKETS = 10
+"""The newest packets whose loudness counts: 200 ms of Opus."""
+
+SILENT = 127
+"""The level of silence (RFC 6464): -127 dBov."""
+
+QUIET_AFTER_NS = 1_000_000_000
+"""A track from which nothing has come for so long is silent, whatever its last packets said."""
+
 KEY_FRAME_INTERVAL_NS = 300_000_000
 """Requests for a key frame are merged: at most one in this time goes to the sender."""
 
@@ -105,6 +114,7 @@ class UpTrack:
         self._transport: MediaTransport | None = None
         self._reporter_ssrc = 0
         self._payload_type = self._bound_payload_type = -1
+        self._level_extension: int | None = None
         self._highest = -1
         self._timestamp = 0
         self._before: tuple[int, int, int] | None = None
@@ -121,13 +131,22 @@ class UpTrack:
         self._key_frame_timer: asyncio.TimerHandle | None = None
 
     def bind(
-        self, transport: MediaTransport, ssrc: int, payload_type: int, reporter_ssrc: int
+        self,
+        transport: MediaTransport,
+        ssrc: int,
+        payload_type: int,
+        reporter_ssrc: int,
+        level_extension: int | None = None,
     ) -> None:
-        """Take packets with this SSRC and payload type; our RTCP comes from ``reporter_ssrc``."""
+        """Take packets with this SSRC and payload type; our RTCP comes from ``reporter_ssrc``.
+
+        ``level_extension`` is the number under which the sender tells how loud each packet is.
+        """
         self._transport = transport
         self.ssrc = ssrc
         self._payload_type = self._bound_payload_type = payload_type
         self._reporter_ssrc = reporter_ssrc
+        self._level_extension = level_extension
         self.report = None
         self._round_trips.clear()
         self._begin_anew()
@@ -221,6 +240,25 @@ class UpTrack:
         if packet is None or packet[2] << 8 | packet[3] != sequence:
             return None
         return packet
+
+    def loudness(self) -> int | None:
+        """How loud the track is now, in -dBov (RFC 6464): 0 is the loudest, 127 silence.
+
+        The loudest of the newest packets, and silence where nothing comes any more. None where the
+        sender does not tell. Read from the history: to be called a few times a second.
+        """
+        number = self._level_extension
+        if number is None or self._highest < 0:
+            return None
+        if time.monotonic_ns() - self.last_packet_ns > QUIET_AFTER_NS:
+            return SILENT
+        levels = []
+        for sequence in range(self._highest - LOUDNESS_PACKETS + 1, self._highest + 1):
+            packet = self.history(sequence & 0xFFFF)
+            level = None if packet is None else rtp.extension(packet, number)
+            if level:
+                levels.append(level[0] & 0x7F)
+        return min(levels, default=None)
 
     def request_key_frame(self) -> None:
         """Ask the sender for a key frame; wishes that come close together become one request."""

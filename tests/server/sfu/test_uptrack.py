@@ -8,11 +8,11 @@ import time
 from typing import Any, cast
 
 from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, wrap_rtx
-from far_end import PAYLOAD_TYPE, Wire, down, packet, track
+from far_end import PAYLOAD_TYPE, SSRC, Wire, down, packet, track
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.sfu import rtp
+from server.sfu import rtp, uptrack
 
 
 @given(st.integers(0, 0xFFFF), st.lists(st.integers(0, 40), min_size=1, max_size=80))
@@ -131,3 +131,26 @@ def test_requests_survive_the_wrap_of_sequence_numbers() -> None:
     lost = [65530, 65535, 0, 3, random.Random(1).randrange(100, 200)]
     parsed = RtcpPacket.parse(rtp.negative_acknowledgement(1, 2, lost))
     assert [s for p in parsed if isinstance(p, RtcpRtpfbPacket) for s in p.lost] == lost
+
+
+def spoken(sequence: int, level: int) -> bytes:
+    """A packet that says how loud it is, under extension 3."""
+    made = packet(sequence)
+    return bytes([made[0] | 0x10]) + made[1:12] + b"\xbe\xde\x00\x01\x30" + bytes([level]) + b"\0\0"
+
+
+async def test_how_loud_a_track_is_is_what_its_newest_packets_say() -> None:
+    up = track(Wire())
+    assert up.loudness() is None
+    up.bind(cast(Any, Wire()), SSRC, PAYLOAD_TYPE, 1, level_extension=3)
+    assert up.loudness() is None
+    now_ns = time.monotonic_ns()
+    for sequence, level in enumerate([0x80 | 5, 0x80 | 60, 0x80 | 40, 127]):
+        up.receive(spoken(sequence, level), now_ns)
+    assert up.loudness() == 5
+    for sequence in range(4, 4 + uptrack.LOUDNESS_PACKETS - 2):
+        up.receive(spoken(sequence, 0x80 | 90), now_ns)
+    assert up.loudness() == 40
+    up.last_packet_ns = now_ns - uptrack.QUIET_AFTER_NS
+    assert up.loudness() == uptrack.SILENT
+    up.close()
