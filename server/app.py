@@ -31,10 +31,12 @@ from server.keys import (
     METRICS,
     PAGES,
     RECORDS,
+    RELAYS,
     VERIFICATION,
 )
 from server.media_resources import MediaResources
 from server.records import Records
+from server.turn import Relays
 from server.verification import Verification
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         owned.push_async_callback(database.close)
         await asyncio.to_thread(_check_archive_dir, config.archive_dir)
         app[RECORDS] = Records(database)
+        app[RELAYS] = Relays(config.turn)
         app[ACCOUNTS] = Accounts(config, AccountRecords(database))
         owned.callback(app[ACCOUNTS].close)
         app[VERIFICATION] = Verification(config)

@@ -20,6 +20,11 @@ from rooms.errors import ConfigInvalid
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
+_ICE_URL = (
+    r"^(stuns?:[^\s?@/,;<>\"]+"  # RFC 7064
+    r"|turns?:[^\s?@/,;<>\"]+(\?transport=(udp|tcp))?)$"  # RFC 7065
+)
+
 
 class Section(BaseModel):
     """One group of keys: unknown keys are refused, values do not change after loading."""
@@ -63,6 +68,24 @@ class MediaSection(Section):
     def _range(self) -> Self:
         if (self.port_min == 0) != (self.port_max == 0) or self.port_min > self.port_max:
             raise ValueError("port_min to port_max is a range, or both are 0")
+        return self
+
+
+class TurnSection(Section):
+    """Relays for lines on which media does not get through directly; see :mod:`server.turn`."""
+
+    urls: tuple[Annotated[str, Field(pattern=_ICE_URL)], ...] = ()
+    secret: str | None = Field(None, min_length=16)
+    secret_file: Path | None = None
+    ttl_s: int = Field(3600, ge=60, le=7 * 86_400)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        given = (self.secret is not None) + (self.secret_file is not None)
+        if given > 1:
+            raise ValueError("secret or secret_file is given, not both")
+        if given != any(url.startswith("turn") for url in self.urls):
+            raise ValueError("a turn: or turns: address needs a secret, and a secret needs one")
         return self
 
 
@@ -137,6 +160,7 @@ class Config(Section):
     server: ServerSection = ServerSection()
     data_dir: Path = Path("var")
     media: MediaSection = MediaSection()
+    turn: TurnSection = TurnSection()
     recording: RecordingSection = RecordingSection()
     signalling: SignallingSection = SignallingSection()
     accounts: AccountsSection = AccountsSection()

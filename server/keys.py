@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.metrics import Metrics
     from server.pages import Pages
     from server.records import Records
+    from server.turn import Relays
     from server.verification import Verification
 
 CONFIG: web.AppKey[Config] = web.AppKey("config")
@@ -27,4 +28,5 @@ CONDUCTORS: web.AppKey[Conductors] = web.AppKey("conductors")
 MEDIA_RESOURCES: web.AppKey[MediaResources] = web.AppKey("media_resources")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 PAGES: web.AppKey[Pages] = web.AppKey("pages")
+RELAYS: web.AppKey[Relays] = web.AppKey("relays")
 VERIFICATION: web.AppKey[Verification] = web.AppKey("verification")

@@ -29,8 +29,9 @@ from rooms.errors import (
 from server import protocol
 from server.conductor import Conductor
 from server.config import SignallingSection
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG
+from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, RELAYS
 from server.member import Connection
+from server.turn import Relays
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,16 @@ def add_routes(app: web.Application) -> None:
 
 
 class SocketConnection(Connection):
-    """A WebSocket as the conductor sees it: something that takes messages and never blocks."""
+    """A WebSocket as the conductor sees it: something that takes messages and never blocks.
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    Relays are named here and not by the conductor: their secret stays where people are known.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, relays: Relays, participant_id: str) -> None:
         self.id = secrets.token_hex(8)
         self._socket = socket
+        self._relays = relays
+        self._participant_id = participant_id
         self._outbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(OUTBOX)
         self._ending = False
         self._closing: asyncio.Task[bool] | None = None
@@ -84,9 +90,18 @@ class SocketConnection(Connection):
         """Write what is queued until :meth:`end`, or until the client is gone."""
         with contextlib.suppress(ConnectionError):
             while (message := await self._outbox.get()) is not None:
+                if message["type"] == "welcome":
+                    message["ice_servers"] = self._relays.ice_servers(self._participant_id)
                 text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
                 await self._socket.send_str(text)
             await self._socket.close()
+
+    async def renew_relays(self) -> None:
+        """Send new credentials before the former expire: for connections made later."""
+        while self._relays.renew_s is not None:
+            await asyncio.sleep(self._relays.renew_s)
+            servers = self._relays.ice_servers(self._participant_id)
+            self.send({"type": "ice_servers", "ice_servers": servers})
 
 
 def _check_origin(request: web.Request) -> None:
@@ -111,8 +126,9 @@ async def _session(request: web.Request) -> web.StreamResponse:
         heartbeat=HEARTBEAT_S, max_msg_size=2 * config.max_message_bytes, compress=False
     )
     await socket.prepare(request)
-    connection = SocketConnection(socket)
+    connection = SocketConnection(socket, request.app[RELAYS], account.id)
     writer = asyncio.create_task(connection.write())
+    renewer = asyncio.create_task(connection.renew_relays())
     try:
         await _converse(socket, connection, conductor, account.id, config)
     except TingxunError as problem:
@@ -121,6 +137,7 @@ async def _session(request: web.Request) -> web.StreamResponse:
         logger.exception("signalling of %s", account.id)
         connection.end(Internal("the server could not handle a message"))
     finally:
+        renewer.cancel()
         await conductor.disconnected(account.id, connection.id)
         connection.end(Internal("connection over"))
         await asyncio.wait([writer], timeout=2.0)

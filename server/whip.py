@@ -27,7 +27,7 @@ from rooms.media import Kind, parse_source
 from rooms.roles import Permission
 from server import protocol
 from server.conductor import Conductor
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, MEDIA_RESOURCES
+from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, MEDIA_RESOURCES, RELAYS
 from server.media_resources import MediaResource
 from server.sfu import sdp
 
@@ -119,13 +119,16 @@ async def _read(request: web.Request, content_type: str) -> str:
 
 
 def created(request: web.Request, resource: MediaResource, answer: str) -> web.Response:
-    """The answer to an offer that was taken."""
-    return web.Response(
+    """The answer to an offer that was taken, with the relays to use (RFC 9725, 4.6)."""
+    response = web.Response(
         status=201,
         body=answer.encode(),
         content_type=SDP,
         headers={"Location": f"{request.path}/{resource.id}", "ETag": resource.etag},
     )
+    for link in request.app[RELAYS].links(resource.seat.participant_id):
+        response.headers.add("Link", link)
+    return response
 
 
 async def _resource(request: web.Request) -> MediaResource:

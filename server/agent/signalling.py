@@ -215,6 +215,8 @@ class Signalling:
             self.events = [*self.events[-199:], message["event"]]
         elif kind == "network":
             self.network = message["participants"]
+        elif kind == "ice_servers":
+            self.welcome["ice_servers"] = message["ice_servers"]
         elif kind == "offer":
             await self.offered(message)
         elif kind == "bye":

@@ -17,6 +17,7 @@ import { RequestError } from "./http.js";
  * @property {(event: RoomEvent) => void} happened
  * @property {(lines: Record<string, Line>) => void} networked by participant id
  * @property {(offer: Offer) => void} offered
+ * @property {(servers: RTCIceServer[]) => void} relayed relays with new credentials
  * @property {(link: "open"|"lost") => void} linked
  * @property {(code: string|null) => void} ended for good; null when the page itself left
  * @property {(clock: {offset_ms: number, round_trip_ms: number}) => void} clocked
@@ -153,6 +154,7 @@ export class Signalling {
       case "recording": this.listener.recorded(message.recording); break;
       case "event": this.listener.happened(message.event); break;
       case "network": this.listener.networked(message.participants); break;
+      case "ice_servers": this.listener.relayed(message.ice_servers); break;
       case "offer": this.listener.offered(message); break;
       case "bye": this.#refused(message.error); break;
     }

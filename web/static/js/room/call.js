@@ -58,6 +58,7 @@ export class Call {
       recorded: (recording) => this.#recorded(recording),
       happened: (event) => this.#happened(event),
       networked: (lines) => { this.lines = lines; listener.changed(); },
+      relayed: (servers) => this.#relayed(servers),
       offered: (offer) => this.subscriber?.take(offer),
       linked: (link) => { this.link = link; listener.changed(); },
       ended: (code) => this.#ended(code),
@@ -178,8 +179,9 @@ export class Call {
     if (this.over) return;
     if (!this.publisher || !this.subscriber) {
       this.#startMedia(welcome);
-    } else if (!this.publisher.intact || !this.#allPublished()) {
-      this.publisher.restart();
+    } else {
+      this.#relayed(welcome.ice_servers);
+      if (!this.publisher.intact || !this.#allPublished()) this.publisher.restart();
     }
     this.#tellMuted();
   }
@@ -215,6 +217,16 @@ export class Call {
         track.muted = muted;
         this.signalling.send({ type: "mute", track_id: track.track_id, muted });
       }
+    }
+  }
+
+  /**
+   * Credentials of relays expire: a connection that is made from now on takes the new ones.
+   * @param {RTCIceServer[]} servers
+   */
+  #relayed(servers) {
+    for (const end of [this.publisher, this.subscriber]) {
+      if (end) end.terms.ice_servers = servers;
     }
   }
 
