@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,7 @@ CHROMIUM_ARGS = [
     "--disable-sync",
 ]
 CASE_NUMBER = "2026-0412"
+Launch = Callable[..., Awaitable[Browser]]
 
 
 @dataclass(frozen=True)
@@ -137,17 +139,31 @@ async def installation(tmp_path: Path, overrides: dict[str, Any]) -> AsyncIterat
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium with a fake camera and microphone."""
+async def launch() -> AsyncIterator[Launch]:
+    """Starts headless Chromiums with a fake camera and microphone: ``await launch()``."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=CHROMIUM_ARGS, headless=True
-        )
+        browsers: list[Browser] = []
+
+        async def start(*more: str, executable: str | Path = CHROMIUM) -> Browser:
+            browsers.append(
+                await playwright.chromium.launch(
+                    executable_path=executable, args=[*CHROMIUM_ARGS, *more], headless=True
+                )
+            )
+            return browsers[-1]
+
         try:
-            yield browser
+            yield start
         finally:
             async with asyncio.timeout(20):
-                await browser.close()
+                for browser in browsers:
+                    await browser.close()
+
+
+@pytest.fixture
+async def browser(launch: Launch) -> Browser:
+    """A headless Chromium with a fake camera and microphone."""
+    return await launch()
 
 
 class Window:
@@ -164,11 +180,17 @@ class Window:
 
 
 @pytest.fixture
-def window(browser: Browser, installation: Installation) -> Any:
-    """Opens pages as somebody: ``await window("officer", "/")``."""
+def window_in(installation: Installation) -> Any:
+    """Opens pages as somebody in a browser: ``await window_in(browser, "officer", "/")``."""
 
     async def open_window(
-        who: str, path: str, *, language: str = "en", width: int = 1280, height: int = 720
+        browser: Browser,
+        who: str,
+        path: str,
+        *,
+        language: str = "en",
+        width: int = 1280,
+        height: int = 720,
     ) -> Window:
         context: BrowserContext = await browser.new_context(
             viewport={"width": width, "height": height}
@@ -190,3 +212,9 @@ def window(browser: Browser, installation: Installation) -> Any:
         return opened
 
     return open_window
+
+
+@pytest.fixture
+def window(browser: Browser, window_in: Any) -> Any:
+    """Opens pages as somebody: ``await window("officer", "/")``."""
+    return functools.partial(window_in, browser)
