@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,14 @@ from server.agent.signalling import CONNECT_TIMEOUT_S, Signalling
 from server.agent.sources import PacedTrack, VideoSource
 from server.sfu import seam
 
+DIRECT_S = 5.0
+"""How long a way is given to connect while there is another one to try."""
+
 _LOOK_EVERY = 12
 """One picture in so many is compared with the one before it to see whether it moves."""
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -75,16 +82,38 @@ class Terminal(Signalling):
         self._publishing: RTCPeerConnection | None = None
         self._receiving: RTCPeerConnection | None = None
         self._receiving_name = ""
+        self._waiting: asyncio.Task[None] | None = None
+        self._way = 0
         self._takers: dict[str, asyncio.Task[None]] = {}
         self._track_ids: dict[str, str] = {}
         self.received: dict[str, Received] = {}
 
-    def _configuration(self) -> RTCConfiguration:
-        servers = [
-            RTCIceServer(urls=s["urls"], username=s.get("username"), credential=s.get("credential"))
-            for s in self.welcome.get("ice_servers", [])
+    def _relays(self) -> list[RTCIceServer]:
+        """The relays that the server names, one by one: aiortc uses the first of a list alone."""
+        return [
+            RTCIceServer(urls=url, username=server["username"], credential=server["credential"])
+            for server in self.welcome.get("ice_servers", [])
+            for url in server["urls"]
+            if url.startswith("turn")
         ]
-        return RTCConfiguration(iceServers=servers)
+
+    def _configuration(self) -> RTCConfiguration:
+        """The way that is tried now: 0 is the direct one, then one relay after the other.
+
+        aiortc waits for its relay before it offers anything, so nobody who needs none asks one.
+        """
+        return RTCConfiguration(iceServers=self._relays()[: self._way][-1:])
+
+    def _another_way(self, failed: int) -> bool:
+        """Go on to the next way, unless that was done already; False where there is no other."""
+        if self._way == failed:
+            if self._way >= len(self._relays()):
+                return False
+            self._way += 1
+        return True
+
+    async def _connected(self, peer: RTCPeerConnection) -> None:
+        await _connected(peer, DIRECT_S if self._way < len(self._relays()) else CONNECT_TIMEOUT_S)
 
     async def publish(
         self, sources: Mapping[str, PacedTrack], codecs: Sequence[str] = ("H264", "VP8")
@@ -92,8 +121,19 @@ class Terminal(Signalling):
         """Publish tracks by source name on a new connection; return source name -> track id.
 
         ``codecs`` are the video codecs to offer, the preferred one first. Raises MediaUnreachable
-        when no connection comes about, and what the server refuses.
+        when no connection comes about, directly or by a relay, and what the server refuses.
         """
+        while True:
+            way = self._way
+            try:
+                return await self._publish(sources, codecs)
+            except MediaUnreachable:
+                if not self._another_way(way):
+                    raise
+
+    async def _publish(
+        self, sources: Mapping[str, PacedTrack], codecs: Sequence[str]
+    ) -> dict[str, str]:
         await self._close_publishing()
         peer = self._publishing = RTCPeerConnection(self._configuration())
         senders = {}
@@ -118,7 +158,7 @@ class Terminal(Signalling):
                 track.codec = chosen[mids[source]]
                 seam.on_key_frame_request(sender, track.want_key_frame)
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
-        await _connected(peer)
+        await self._connected(peer)
         ids = {entry["mid"]: entry["track_id"] for entry in answer["tracks"]}
         return {source: ids[mid] for source, mid in mids.items()}
 
@@ -129,6 +169,7 @@ class Terminal(Signalling):
             await self._close_receiving()
             peer = self._receiving = RTCPeerConnection(self._configuration())
             self._receiving_name = offer["peer"]
+            self._waiting = asyncio.create_task(self._wait_to_receive(peer))
         for entry in offer["tracks"]:
             self.received.setdefault(
                 entry["track_id"],
@@ -145,6 +186,18 @@ class Terminal(Signalling):
         with contextlib.suppress(ServerUnreachable):  # the server offers again after a resume
             sdp = peer.localDescription.sdp
             await self.send({"type": "answer", "peer": offer["peer"], "sdp": sdp})
+
+    async def _wait_to_receive(self, peer: RTCPeerConnection) -> None:
+        """Ask for another connection where this one does not come about."""
+        way = self._way
+        try:
+            await self._connected(peer)
+        except MediaUnreachable as error:
+            if self._another_way(way):
+                with contextlib.suppress(ServerUnreachable):
+                    await self.send({"type": "renew"})
+            else:
+                logger.warning("nothing is received: %s", error.message)
 
     @property
     def arriving(self) -> set[str]:
@@ -184,6 +237,10 @@ class Terminal(Signalling):
             self._publishing = None
 
     async def _close_receiving(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
+            self._waiting = None
         if self._receiving is not None:
             await self._receiving.close()
             self._receiving = None
@@ -215,15 +272,15 @@ def _codecs_of(sdp: str) -> dict[str, str]:
     }
 
 
-async def _connected(peer: RTCPeerConnection) -> None:
+async def _connected(peer: RTCPeerConnection, patience_s: float) -> None:
     changed = asyncio.Event()
     peer.on("connectionstatechange", changed.set)
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(patience_s):
             while peer.connectionState != "connected":
                 if peer.connectionState in {"failed", "closed"}:
                     raise MediaUnreachable("the media connection failed")
                 changed.clear()
                 await changed.wait()
     except TimeoutError as error:
-        raise MediaUnreachable(f"no media connection in {CONNECT_TIMEOUT_S:.0f} s") from error
+        raise MediaUnreachable(f"no media connection in {patience_s:.0f} s") from error
