@@ -213,7 +213,7 @@ class Intake:
                 if self._recovered:
                     end_us = max(end_us, self._now_us)
             self._live.end(end_us)
-            tracks = self._roster.finish(end_us, "recorder" if self._recovered else "network")
+            tracks = self._roster.finish(end_us)
             self._outbox.records.append(
                 {
                     "type": "close",
@@ -301,11 +301,13 @@ class Intake:
         if self._journal.renumbered:
             self._n = 0
             self._recovered = True
-            self._roster.forget_indexes()
         if self._journal.closing is not None:
             # The order to close is acknowledged by nothing but the seal: it comes again.
             self._n -= 0 if self._journal.renumbered else 1
             return
+        if self._journal.renumbered:
+            # What comes next comes by a new connection; what is here belongs to the archive now.
+            self._roster.outage()
         record = {
             "type": "recover",
             "cause": "server_restarted" if self._journal.renumbered else "recorder_replaced",
@@ -317,7 +319,9 @@ class Intake:
             # Inputs that were not acknowledged come again from a server that still has them.
             "lost": {"since_us": self._now_us if self._journal.renumbered else None},
         }
-        notes = self._journal.commit(self._snapshot(), [record], note=True)
+        records = self._outbox.records
+        notes = self._journal.commit(self._snapshot(), [*records, record], note=True)
+        records.clear()
         self.reports += map(wire.CheckpointMade, notes)
 
 

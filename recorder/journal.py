@@ -57,10 +57,14 @@ class Journal:
         except OSError as error:
             raise storage_error(error, self.layout.root) from error
         self._file, stored = StateFile.open(self.layout.state)
-        if stored is None:
-            self._create()
-        else:
-            self._resume(stored)
+        try:
+            if stored is None:
+                self._create()
+            else:
+                self._resume(stored)
+        except BaseException:
+            self._file.close()
+            raise
 
     def commit(
         self, state: Mapping[str, Any], records: Sequence[Mapping[str, Any]], *, note: bool = False

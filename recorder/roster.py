@@ -86,15 +86,17 @@ class Roster(Persistent):
             self._by_index.pop(track.binding.track_index, None)
             self._find_takers()
 
-    def finish(self, at_us: int, cause: str) -> list[dict[str, Any]]:
+    def finish(self, at_us: int) -> list[dict[str, Any]]:
         """The recording ends; the account of each track for the ``close`` record."""
         self.takers = {}
         for track in self:
-            track.finish(at_us, cause)
+            track.finish(at_us)
         return [self._tracks[track_id].account() for track_id in sorted(self._tracks)]
 
-    def forget_indexes(self) -> None:
-        """The server that gave the indexes is gone."""
+    def outage(self) -> None:
+        """The server that gave the indexes is gone, and nothing more comes by them."""
+        for track in self:
+            track.outage()
         self._by_index.clear()
         self._find_takers()
 

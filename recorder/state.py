@@ -9,27 +9,38 @@ The file has two slots that are written in turn, so that the older one is whole 
 is being written; one ``fdatasync`` and no rename makes it cheap enough for twice a second. A slot
 is ``magic | generation u64 | JSON bytes u32 | blob bytes u32 | SHA-256 of the rest | JSON |
 blobs``; byte strings lie in the blobs and stand in the JSON as ``{"$": [offset, length]}``.
+
+Whoever has the file open has it locked (``flock``), and with it the archive: a recorder whose
+server died may still be writing when its successor starts, which therefore waits here. The kernel
+lets go of the lock when the process ends, in whatever way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from recorder.ledger import storage_error, sync_directory
-from rooms.errors import ArchiveBroken
+from rooms.errors import ArchiveBroken, ArchiveBusy
 
 SLOT_BYTES = 64 << 20
 """Room for one state; holes in the file cost nothing. A usual state has some kilobytes."""
 
 _WIPED_BYTES = 64 << 10
 """So much of each slot is overwritten at the end; the key lies in the first bytes."""
+
+LOCK_WAIT_S = 10.0
+"""How long the recorder before may take to write down what it has and let go of the archive."""
+
+_LOCK_LOOK_S = 0.02
 
 _MAGIC = b"TXSTATE1"
 _HEAD = struct.Struct("!8sQII32s")
@@ -66,10 +77,11 @@ class StateFile:
     def open(cls, path: Path) -> tuple[Self, dict[str, Any] | None]:
         """Open or make the file; also gives the newest state that is whole, if there is one.
 
-        Raises the errors of :func:`recorder.ledger.storage_error`.
+        Raises :class:`~rooms.errors.ArchiveBusy` while another process has it, and the errors of
+        :func:`recorder.ledger.storage_error`.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = _locked(path, os.O_RDWR | os.O_CREAT)
             sync_directory(path.parent)
             slots = [_read_slot(descriptor, index) for index in (0, 1)]
         except OSError as error:
@@ -121,6 +133,35 @@ class StateFile:
             os.fdatasync(self._descriptor)
             self._path.unlink()
         self.close()
+
+
+def await_release(path: Path) -> None:
+    """Wait until nobody has the state at ``path`` open, or there is none. Raises ArchiveBusy."""
+    try:
+        os.close(_locked(path, os.O_RDONLY))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _locked(path: Path, flags: int) -> int:
+    """The file as it is called now, open and locked: the one before may be deleted meanwhile."""
+    deadline_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                os.close(descriptor)
+                raise ArchiveBusy(f"{path.name} is locked by another recorder") from None
+            time.sleep(_LOCK_LOOK_S)
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
 
 
 def _read_slot(descriptor: int, index: int) -> tuple[int, dict[str, Any]] | None:

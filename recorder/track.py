@@ -166,12 +166,27 @@ class Track(Persistent):
             self._bound = False
             self._await_run()
 
-    def finish(self, at_us: int, cause: str) -> None:
-        """The recording ends. ``cause`` is why there is nothing after the last media."""
+    def outage(self) -> None:
+        """The server died with what it had not handed over: the run ends where its media does."""
+        if not self._bound:
+            return
+        self._drain()
+        if not self._waiting:
+            self._cover(self._writer.end)
+            self._close_segment(self._writer.end)
+            self._coverage.suspend()
+        if self._coverage.expecting:
+            self._absence = "recorder"
+        self._receive(self.binding)
+        self._timeline.new_run()
+        self._await_run()
+
+    def finish(self, at_us: int) -> None:
+        """The recording ends."""
         if self._bound:
             self.resume(at_us)
             self._expect_after(at_us)
-            self._finish_run(at_us, cause)
+            self._finish_run(at_us, "network")
             self._coverage.end(at_us)
             self._bound = False
         self._coverage.settle(END_OF_TIME_US)

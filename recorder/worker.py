@@ -26,6 +26,7 @@ from recorder.archive import Layout
 from recorder.frames import Frames
 from recorder.intake import Intake
 from recorder.journal import Journal, SealedArchive
+from recorder.state import await_release
 from rooms.errors import Internal, MessageMalformed, TingxunError
 
 logger = logging.getLogger(__name__)
@@ -49,9 +50,11 @@ SEND_TIMEOUT_S = 10
 def begin(job: wire.Job) -> Intake | SealedArchive:
     """Start a recording, or go on with what another recorder has left of it.
 
-    Raises what :class:`~recorder.journal.Journal` raises.
+    Waits for the recorder before it. Raises what :class:`~recorder.journal.Journal` raises.
     """
     parent = Path(job.archive_parent)
+    # The recorder before may be about to seal.
+    await_release(Layout.recording(parent, job.session_id).state)
     sealed = Layout.sealed(parent, job.session_id)
     if sealed.root.exists() and not Layout.recording(parent, job.session_id).root.exists():
         return SealedArchive(sealed)

@@ -144,6 +144,17 @@ class Interrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The server that held the session is gone, and this one goes on with it.
+
+    Nothing is recorded from `since_us` of the session clock on, until media is on disk again.
+    """
+
+    cause: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinishClosing:
     """All that was still on its way is in the recording; said again, it changes nothing."""
 
@@ -179,6 +190,7 @@ ServerCommand = (
     | ReplaceRecorder
     | FailRecording
     | Interrupt
+    | TakeOver
     | FinishClosing
     | Seal
 )

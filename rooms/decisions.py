@@ -287,9 +287,21 @@ class _Judgement:
             # Said again by a server that was restarted between closing and sealing.
             return []
         self._require(type(event))
+        if isinstance(event, ev.SessionTakenOver):
+            # Nobody is connected to the new server yet, and everybody may come back.
+            return [event, *self._all_disconnected()]
         if isinstance(event, ev.RecordingFailed) and event.code == self.state.recording.reason:
             return []
         return [event]
+
+    def _all_disconnected(self) -> list[ev.Event]:
+        return [
+            ev.ParticipantDisconnected(
+                wall=self.wall, t_us=self.t_us, participant_id=participant_id
+            )
+            for participant_id, seat in self.state.seats.items()
+            if seat.presence is Presence.YES
+        ]
 
     def _recording_event(self, command: co.ServerCommand) -> ev.Event:
         wall, t_us = self.wall, self.t_us
@@ -313,6 +325,10 @@ class _Judgement:
             case co.Interrupt():
                 cause = storable(command.cause, MAX_NOTE_CHARS)
                 return ev.SessionInterrupted(wall=wall, t_us=t_us, cause=cause)
+            case co.TakeOver():
+                cause = storable(command.cause, MAX_NOTE_CHARS)
+                since_us = max(min(command.since_us, t_us or 0), 0)
+                return ev.SessionTakenOver(wall=wall, t_us=t_us, cause=cause, since_us=since_us)
             case co.FinishClosing():
                 return ev.SessionClosed(wall=wall, t_us=t_us)
             case co.Seal():

@@ -50,10 +50,13 @@
     │   ├── sdp_invalid           400
     │   └── version_unsupported   400
     ├── ConnectionLost            the way to the other side
+    │   ├── media_process_unavailable 503
     │   ├── media_unreachable     504
-    │   └── server_unreachable    504
+    │   ├── server_unreachable    504
+    │   └── session_held_elsewhere 503
     ├── RecordingError            the recording or its storage
     │   ├── archive_broken        500
+    │   ├── archive_busy          503
     │   ├── archive_dir_unwritable 500
     │   ├── disk_full             507
     │   ├── event_malformed       500
@@ -424,6 +427,16 @@ class ConnectionLost(TingxunError, status=504, fault="peer"):
     """The other side cannot be reached."""
 
 
+class MediaProcessUnavailable(
+    ConnectionLost,
+    code="media_process_unavailable",
+    status=503,
+    fault="us",
+    hint="Try again in a moment; a media process that died is replaced by itself.",
+):
+    """No media process can take the session now."""
+
+
 class MediaUnreachable(
     ConnectionLost,
     code="media_unreachable",
@@ -440,6 +453,16 @@ class ServerUnreachable(
     """The server cannot be reached, or did not answer in time."""
 
 
+class SessionHeldElsewhere(
+    ConnectionLost,
+    code="session_held_elsewhere",
+    status=503,
+    fault="us",
+    hint="Try again in a moment; a process that died lets go of its sessions by itself.",
+):
+    """Another process of the server holds the session."""
+
+
 # --- the recording and its storage -----------------------------------------------------------
 
 
@@ -451,6 +474,15 @@ class ArchiveBroken(
     RecordingError, code="archive_broken", hint="Verify the archive; it names what was changed."
 ):
     """The archive is not as a recorder leaves it."""
+
+
+class ArchiveBusy(
+    RecordingError,
+    code="archive_busy",
+    status=503,
+    hint="It is tried again; end the recorder process that does not let go of it.",
+):
+    """Another recorder is still writing the archive."""
 
 
 class ArchiveDirUnwritable(
@@ -518,6 +550,14 @@ class DataDirUnwritable(
     hint="Give the server the right to write to data_dir, or set another one.",
 ):
     """The folder for the database and the keys cannot be written."""
+
+
+class MediaPortUnavailable(
+    StartError,
+    code="media_port_unavailable",
+    hint="Set media.bind_address to an address of this machine, and a range with a free UDP port.",
+):
+    """No UDP port for media can be opened."""
 
 
 class PortInUse(StartError, code="port_in_use", hint="Stop the other program or set server.port."):

@@ -162,6 +162,19 @@ class SessionInterrupted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTakenOver(Event):
+    """The server process that held the session died; another goes on with it.
+
+    `since_us` is the session time from which on nothing was recorded, as far as is known then; the
+    gap of each track is declared when its media is back.
+    """
+
+    type: ClassVar[str] = "session_taken_over"
+    cause: str
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
     """The recording is complete."""
 
@@ -233,6 +246,7 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
         SessionResumed,
         SessionClosing,
         SessionInterrupted,
+        SessionTakenOver,
         SessionClosed,
         SessionSealed,
         MarkerAdded,
@@ -323,6 +337,7 @@ def _parsed(parse_text: Callable[[str], object]) -> Callable[[object], object]:
 _PARSERS: Mapping[str, Callable[[object], object]] = {
     "wall": _parsed(parse_wall),
     "t_us": _checked(lambda value: value is None or is_count(value, 0, MAX_T_US)),
+    "since_us": _checked(lambda value: is_count(value, 0, MAX_T_US)),
     "participant_id": _checked(is_id),
     "connection_id": _checked(is_id),
     "name": _checked(lambda value: is_text(value, MAX_NAME_CHARS)),

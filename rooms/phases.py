@@ -84,6 +84,7 @@ TRANSITIONS: Mapping[str, Mapping[Phase, Phase]] = {
     "session_resumed": {Phase.PAUSED: Phase.LIVE},
     "session_closing": {Phase.LIVE: Phase.CLOSING, Phase.PAUSED: Phase.CLOSING},
     "session_interrupted": {Phase.LIVE: Phase.CLOSING, Phase.PAUSED: Phase.CLOSING},
+    "session_taken_over": _stay(Phase.LIVE, Phase.PAUSED),
     "session_closed": {Phase.CLOSING: Phase.CLOSED},
     "session_sealed": {Phase.CLOSED: Phase.SEALED},
     "marker_added": _stay(Phase.LIVE, Phase.PAUSED),
@@ -122,6 +123,14 @@ RECORDING_TRANSITIONS: Mapping[str, Mapping[RecordingState, RecordingState]] = {
     "session_resumed": {RecordingState.STARTING: RecordingState.RECORDING},
     "session_closing": dict.fromkeys(_ACTIVE, RecordingState.SEALING),
     "session_interrupted": dict.fromkeys(_ACTIVE, RecordingState.SEALING),
+    # Nothing is on its way to a disk until somebody sends again; a resumption is to be asked anew.
+    "session_taken_over": {
+        RecordingState.RECORDING: RecordingState.STALLED,
+        RecordingState.STALLED: RecordingState.STALLED,
+        RecordingState.STARTING: RecordingState.PAUSED,
+        RecordingState.PAUSED: RecordingState.PAUSED,
+        RecordingState.FAILED: RecordingState.FAILED,
+    },
     "session_sealed": {
         RecordingState.SEALING: RecordingState.SEALED,
         RecordingState.FAILED: RecordingState.SEALED,

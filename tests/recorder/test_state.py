@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from recorder.state import SLOT_BYTES, StateFile
-from rooms.errors import ArchiveBroken, ArchiveDirUnwritable
+from recorder.state import SLOT_BYTES, StateFile, await_release
+from rooms.errors import ArchiveBroken, ArchiveBusy, ArchiveDirUnwritable
 
 
 def test_the_newest_state_comes_back(tmp_path: Path) -> None:
@@ -78,3 +79,35 @@ def test_problems_have_their_errors(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         file.write({"packet": {1, 2}})
     file.close()
+
+
+def test_two_recorders_never_have_the_same_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.state.json"
+    file, _ = StateFile.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.state.LOCK_WAIT_S", 0.05)
+        with pytest.raises(ArchiveBusy):
+            StateFile.open(path)
+        with pytest.raises(ArchiveBusy):
+            await_release(path)
+    timer = threading.Timer(0.2, file.close)
+    timer.start()
+    successor, _ = StateFile.open(path)
+    successor.close()
+    await_release(path)
+    await_release(tmp_path / "none.state.json")
+
+
+def test_who_waited_for_a_sealed_archive_finds_no_state(tmp_path: Path) -> None:
+    path = tmp_path / "s.state.json"
+    file, _ = StateFile.open(path)
+    file.write({"n": 1})
+    timer = threading.Timer(0.2, file.remove)
+    timer.start()
+    # The name may stand for another file by now: the one that was waited for is not it.
+    successor, state = StateFile.open(path)
+    assert state is None
+    assert path.exists()
+    successor.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import socket
@@ -249,6 +250,46 @@ def test_a_server_that_ends_leaves_a_recording_that_another_can_close(
     causes = {one["cause"] for one in lines(layout, "gap")}
     assert causes == {"recorder"}
     assert verify(layout.root, keys.trust).sealed
+
+
+def test_another_server_goes_on_with_the_recording_of_a_dead_one(
+    start: Callable[[], Process], parent: Path, keys: Keys
+) -> None:
+    inputs = session()
+    # A key frame comes next, as from a new connection.
+    half = next(i for i, one in enumerate(inputs) if one.arrival_us >= 2_110_000)
+    first = start()
+    first.server.job(make_job(parent, keys.job))
+    first.server.send(*inputs[:half])
+    first.server.hang_up()
+    # It need not have ended when its successor starts: that one waits for it.
+    second = start()
+    job = make_job(parent, keys.job, recover=True, session_key=bytes(32), session={"id": "s-1"})
+    assert second.server.job(job) == 0
+    assert first.wait() == 0
+    later_us = 2_000_000
+    numbers = itertools.count(1)
+    tracks = [one for one in inputs[:half] if isinstance(one, wire.TrackInput)]
+    for one in (*(one._replace(ssrc=one.ssrc + 1000) for one in tracks), *inputs[half:]):
+        at_us = max(one.arrival_us, inputs[half].arrival_us) + later_us
+        moved = one._replace(n=next(numbers), arrival_us=at_us)
+        if isinstance(moved, wire.RtpInput):
+            ssrc = int.from_bytes(moved.packet[8:12]) + 1000
+            moved = moved._replace(packet=moved.packet[:8] + ssrc.to_bytes(4) + moved.packet[12:])
+        if isinstance(moved, wire.EventInput) and isinstance(moved.record.get("t_us"), int):
+            record = {**moved.record, "t_us": moved.record["t_us"] + later_us}
+            moved = moved._replace(record=record)
+        if isinstance(moved, wire.CloseInput):
+            moved = moved._replace(record={"closed_us": END_US + later_us})
+        second.server.send(moved)
+    sealed = second.server.hear(wire.Sealed)
+    layout = Layout(Path(sealed.archive))
+    assert verify(layout.root, keys.trust).sealed
+    for track in sealed.tracks:
+        told = [one for one in lines(layout, "gap") if one["track"] == track["track"]]
+        assert [one["cause"] for one in told] == ["recorder"], told
+        assert 1_900_000 < told[0]["to_us"] - told[0]["from_us"] < 2_700_000
+        assert track["captured_us"] + track["gap_us"] == track["expected_us"]
 
 
 def test_nothing_to_recover(parent: Path, keys: Keys) -> None:

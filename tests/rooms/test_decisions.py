@@ -25,9 +25,11 @@ from rooms.commands import (
     Seal,
     SetMuted,
     StallRecording,
+    TakeOver,
     Unpublish,
 )
-from rooms.phases import PauseReason, Phase
+from rooms.errors import IllegalPhase
+from rooms.phases import PauseReason, Phase, RecordingState
 
 SHA = "ab" * 32
 CASE = "A-2026-0137"
@@ -430,3 +432,32 @@ def test_the_order_of_closing(live):
     assert live.types(FinishClosing()) == ["session_closed"]
     assert live.do(FinishClosing()) == []
     assert live.types(Seal("s1", SHA)) == ["session_sealed"]
+
+
+def test_another_server_goes_on_with_a_live_session(live):
+    live.do(Disconnect("sub", "c-sub"))
+    taken, *gone = live.do(TakeOver("signal 9", 5))
+    assert (taken.type, taken.cause, taken.since_us) == ("session_taken_over", "signal 9", 5)
+    assert [(one.type, one.participant_id) for one in gone] == [("participant_disconnected", "ann")]
+    assert live.room.phase is Phase.LIVE
+    assert live.room.recording.state is RecordingState.STALLED
+    assert {track.track_id for track in live.room.published()} == {
+        "cam-1",
+        "mic-1",
+        "cam-2",
+        "mic-2",
+    }
+    assert live.types(RestoreRecording()) == ["recording_restored"]
+    assert live.room.recording.state is RecordingState.RECORDING
+
+
+def test_a_resumption_that_was_under_way_is_asked_anew_after_a_takeover(live):
+    live.do(Pause("ann", "rest"), Resume("ann"), TakeOver("signal 9", 10**12))
+    assert live.room.recording.state is RecordingState.PAUSED
+    live.do(Join("ann", "c-2"))
+    assert live.types(Resume("ann")) == ["session_resuming"]
+
+
+def test_only_an_open_session_is_taken_over(held):
+    with pytest.raises(IllegalPhase):
+        held.do(TakeOver("signal 9", 0))

@@ -27,6 +27,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "wall": st.datetimes(timezones=st.just(UTC)).map(whole_ms),
     "t_us": st.none() | st.integers(0, MAX_T_US),
+    "since_us": st.integers(0, 2**53 - 1),
     "participant_id": IDS,
     "connection_id": IDS,
     "name": TEXTS,

@@ -22,6 +22,7 @@ export const MARKED = new Set([
   "session_live", "session_paused", "session_resumed", "session_closing", "participant_joined",
   "participant_disconnected", "participant_returned", "participant_left", "marker_added",
   "recording_stalled", "recorder_replaced", "session_interrupted",
+  "session_taken_over",
 ]);
 
 /**
