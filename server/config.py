@@ -9,16 +9,24 @@ unnoticed.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rooms.errors import ConfigInvalid
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _address(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 _ICE_URL = (
     r"^(stuns?:[^\s?@/,;<>\"]+"  # RFC 7064
@@ -56,8 +64,8 @@ class ServerSection(Section):
 class MediaSection(Section):
     """Addresses, ports, codecs and limits of the WebRTC side."""
 
-    bind_address: str = "127.0.0.1"
-    announced_address: str | None = None
+    bind_address: Address | Annotated[tuple[Address, ...], Field(min_length=1)] = "127.0.0.1"
+    announced_address: Address | tuple[Address, ...] | None = None
     port_min: Port = 0
     port_max: Port = 0
     codecs: tuple[Literal["H264", "VP8"], ...] = Field(("H264", "VP8"), min_length=1)
@@ -110,7 +118,7 @@ class SignallingSection(Section):
     burst: int = Field(40, ge=1)
     rate_per_s: float = Field(20.0, gt=0)
     hello_timeout_s: float = Field(10.0, gt=0)
-    reconnect_grace_s: float = Field(30.0, ge=0)
+    reconnect_grace_s: float = Field(300.0, ge=0)
 
 
 class AccountsSection(Section):
