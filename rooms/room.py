@@ -146,6 +146,7 @@ class Room:
                     "site_id": assignment.site_id,
                     "site_name": assignment.site_name,
                     "present": str(state.seats[assignment.participant_id].presence),
+                    "away_since": self._away_since(assignment.participant_id),
                     "tracks": [
                         {
                             "track_id": track.track_id,
@@ -159,3 +160,7 @@ class Room:
                 for assignment in state.session.assignments
             ],
         }
+
+    def _away_since(self, participant_id: str) -> str | None:
+        since = self._state.seats[participant_id].away_since
+        return format_wall(since) if since else None

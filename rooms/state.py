@@ -41,10 +41,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where an assigned person is; `connection_id` names their newest connection while present."""
+    """Where an assigned person is; `connection_id` names their newest connection while present.
+
+    `away_since` is when it broke, while the person is reconnecting.
+    """
 
     presence: Presence = Presence.NO
     connection_id: str | None = None
+    away_since: datetime | None = None
 
 
 class RoomState:
@@ -120,7 +124,9 @@ class RoomState:
                 self.seats[event.participant_id] = Seat(Presence.YES, event.connection_id)
             case ev.ParticipantDisconnected():
                 seat = self.seats[event.participant_id]
-                self.seats[event.participant_id] = replace(seat, presence=Presence.RECONNECTING)
+                self.seats[event.participant_id] = replace(
+                    seat, presence=Presence.RECONNECTING, away_since=event.wall
+                )
             case ev.ParticipantLeft():
                 self.seats[event.participant_id] = Seat()
 

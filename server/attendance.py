@@ -107,6 +107,8 @@ class Attendance:
             "resume": member.resume,
             "session": self._room.session.to_record(),
             "state": self._room.snapshot(clock.now()),
+            "publishing": None if member.publisher is None else member.publisher.name,
+            "receiving": None if member.subscriber is None else member.subscriber.name,
             "permissions": [p for p in Permission if self._room.may(participant_id, p)],
             "server_wall_ms": time.time_ns() // 1_000_000,
             "codecs": list(media.codecs),

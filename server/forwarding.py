@@ -6,6 +6,7 @@ room who may receive a track and never decides that itself.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 
@@ -50,6 +51,7 @@ class Forwarding:
             media.bind_address, media.announced_address, media.port_min, media.port_max
         )
         self._repair_ns = max(config.recording.repair_wait_ms * 1_000_000, LIVE_REPAIR_NS)
+        self._ending: set[asyncio.Task[None]] = set()
 
     def choose(self, message: protocol.Publish) -> tuple[sdp.RemoteDescription, dict[str, Offered]]:
         """What a publish message offers, by media section, with the codec that we take."""
@@ -93,7 +95,7 @@ class Forwarding:
                 self._certificate,
                 self._binding,
                 self._config.media.video_max_kbps * 1000,
-                on_closed=lambda closed: _lost(member, closed),
+                on_closed=lambda closed: self._lost(member, closed),
             )
             member.publisher = peer
         return await peer.negotiate(remote, tracks)
@@ -121,7 +123,7 @@ class Forwarding:
                 self._certificate,
                 self._binding,
                 on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),
-                on_closed=lambda closed: None,
+                on_closed=lambda closed: self._lost(member, closed),
             )
         await member.subscriber.want(wanted)
 
@@ -207,6 +209,20 @@ class Forwarding:
             up.close()
         self.ups.clear()
 
+    def _lost(self, member: Member, closed: PublishPeer | SubscribePeer) -> None:
+        """A connection has failed, or the other side ended it: it holds nothing any more."""
+        if member.publisher is closed:
+            member.publisher = None
+        elif member.subscriber is closed:
+            member.subscriber = member.offer = None
+        else:
+            return
+        ending = asyncio.create_task(closed.close())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        if member.connection is not None:
+            member.connection.lost(closed.name)
+
     def _offered(
         self, member: Member, name: str, text: str, tracks: list[tuple[str, UpTrack]]
     ) -> None:
@@ -225,11 +241,6 @@ class Forwarding:
             ],
         }
         member.send(member.offer)
-
-
-def _lost(member: Member, closed: PublishPeer) -> None:
-    if member.publisher is closed and member.connection is not None:
-        member.connection.lost(closed.name)
 
 
 class Offered:

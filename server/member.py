@@ -27,7 +27,7 @@ class Connection(Protocol):
         """Say why, and close."""
 
     def lost(self, peer: str) -> None:
-        """The sending connection of that name has failed, or was ended by the other side."""
+        """The media connection of that name has failed, or was ended by the other side."""
 
 
 class Member:

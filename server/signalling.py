@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 OUTBOX = 512
 """Messages waiting for a client that does not read; then it is let go, and may come back."""
 
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = 6.0
+"""A socket from which nothing comes is asked for a pong after this, and given up after half of it.
+"""
+
 MAX_FAULTS = 20
 """Malformed messages of one connection before it is closed."""
 
@@ -84,7 +87,8 @@ class SocketConnection(Connection):
             self._outbox.put_nowait(None)
 
     def lost(self, peer: str) -> None:
-        """Nothing to do: a client with a socket notices it itself, and publishes anew."""
+        """Tell: a client that was asleep, or whose address changed, may not have noticed."""
+        self.send({"type": "lost", "peer": peer})
 
     async def write(self) -> None:
         """Write what is queued until :meth:`end`, or until the client is gone."""

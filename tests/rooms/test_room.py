@@ -46,6 +46,7 @@ def test_the_snapshot_is_the_state_of_the_protocol(live):
         "site_id": "detention",
         "site_name": "Detention site",
         "present": "reconnecting",
+        "away_since": "2026-11-23T14:00:00.223Z",
         "tracks": [
             {"track_id": "cam-2", "source": "camera", "codec": "H264", "muted": False},
             {"track_id": "mic-2", "source": "microphone", "codec": "opus", "muted": True},

@@ -9,19 +9,19 @@ class FakeSocket {
   close() { this.onclose(); }
 }
 
-function begin(whyRefused = async () => null) {
+function begin(whyRefused = async () => null, now = Date.now) {
   const sockets = [];
   const heard = [];
   const note = (what) => (value) => heard.push([what, value]);
   const listener = {
     welcomed: note("welcomed"), stated: note("stated"), recorded: note("recorded"),
     happened: note("happened"), offered: note("offered"), linked: note("linked"),
-    ended: note("ended"), clocked: note("clocked"),
+    dropped: note("dropped"), ended: note("ended"), clocked: note("clocked"),
   };
   const signalling = new Signalling("ws://here", listener, whyRefused, () => {
     sockets.push(new FakeSocket());
     return sockets.at(-1);
-  });
+  }, now);
   signalling.start();
   return { signalling, sockets, heard, kinds: () => heard.map(([kind]) => kind) };
 }
@@ -36,10 +36,19 @@ test("says hello, and hello again with the resume token after a loss", () => {
   assert.equal(signalling.open, true);
   sockets[0].close();
   assert.equal(signalling.open, false);
-  signalling.retryNow();
+  signalling.lookAgain();
   sockets[1].onopen();
   assert.deepEqual(sockets[1].sent, [{ type: "hello", version: 1, resume: "token-1" }]);
   assert.deepEqual(kinds(), ["linked", "welcomed", "linked"]);
+  signalling.leave();
+});
+
+test("says which sending connection the server has dropped", () => {
+  const { signalling, sockets, heard } = begin();
+  sockets[0].onopen();
+  sockets[0].say(WELCOME);
+  sockets[0].say({ type: "lost", peer: "p1" });
+  assert.deepEqual(heard.at(-1), ["dropped", "p1"]);
   signalling.leave();
 });
 
@@ -77,7 +86,7 @@ test("a final bye ends it for good, another one does not", () => {
   first.sockets[0].say(WELCOME);
   first.sockets[0].say({ type: "bye", error: "replaced" });
   assert.deepEqual(first.heard.at(-1), ["ended", "replaced"]);
-  first.signalling.retryNow();
+  first.signalling.lookAgain();
   assert.equal(first.sockets.length, 1);
 
   const second = begin();
@@ -85,7 +94,7 @@ test("a final bye ends it for good, another one does not", () => {
   second.sockets[0].say(WELCOME);
   second.sockets[0].say({ type: "bye", error: "internal" });
   second.sockets[0].close();
-  second.signalling.retryNow();
+  second.signalling.lookAgain();
   assert.equal(second.sockets.length, 2);
   second.signalling.leave();
 });
@@ -98,6 +107,87 @@ test("a socket that never opens is asked about, and a final reason ends it", asy
 });
 
 test("pauses between attempts grow and stay bounded", () => {
-  assert.deepEqual([0, 1, 2, 3, 4, 9].map((n) => backoff_ms(n, 0)), [500, 1000, 2000, 4000, 8000, 8000]);
-  assert.equal(backoff_ms(0, 1), 625);
+  assert.deepEqual([0, 1, 2, 3, 4, 9].map((n) => backoff_ms(n, 0)), [250, 500, 1000, 2000, 2000, 2000]);
+  assert.equal(backoff_ms(0, 1), 375);
+});
+
+/** A line whose clock the test moves: `await line.pass(3)` are three seconds, tick by tick. */
+function clocked(t) {
+  t.mock.timers.enable({ apis: ["setInterval", "setTimeout", "Date"] });
+  const line = begin(async () => null, Date.now);
+  const pass = (seconds) => {
+    for (let i = 0; i < seconds; i++) t.mock.timers.tick(1_000);
+  };
+  line.sockets[0].onopen();
+  line.sockets[0].say(WELCOME);
+  const asked = (socket) => socket.sent.filter(({ type }) => type === "ping").length;
+  return { ...line, pass, asked };
+}
+
+test("a silent server is asked, and given up without waiting for TCP", (t) => {
+  const { signalling, sockets, heard, pass, asked } = clocked(t);
+  let closed = 0;
+  sockets[0].close = () => { closed += 1; };
+  assert.equal(asked(sockets[0]), 1);
+  pass(3);
+  assert.equal(asked(sockets[0]), 2);
+  pass(4);
+  assert.equal(signalling.open, true);
+  pass(1);
+  assert.equal(signalling.open, false);
+  assert.equal(closed, 1);
+  assert.deepEqual(heard.at(-1), ["linked", "lost"]);
+  pass(1);
+  assert.equal(sockets.length, 2);
+  sockets[0].say({ type: "state", state: {} });
+  assert.deepEqual(heard.at(-1), ["linked", "lost"]);
+  signalling.leave();
+});
+
+test("whatever the server says is a sign of life", (t) => {
+  const { signalling, sockets, pass } = clocked(t);
+  for (let i = 0; i < 30; i++) {
+    pass(2);
+    sockets[0].say({ type: "recording", recording: {} });
+  }
+  assert.equal(signalling.open, true);
+  assert.equal(sockets.length, 1);
+  signalling.leave();
+});
+
+test("an attempt into the void is given up for another one, and at once when there is a hint", (t) => {
+  const { signalling, sockets, pass } = clocked(t);
+  pass(9);
+  assert.equal(sockets.length, 2);
+  pass(7);
+  assert.equal(sockets.length, 2);
+  pass(3);
+  assert.equal(sockets.length, 3);
+  signalling.lookAgain();
+  assert.equal(sockets.length, 4);
+  signalling.leave();
+});
+
+test("a hint, or waking up, makes an open connection show soon that it is one", (t) => {
+  const { signalling, sockets, pass, asked } = clocked(t);
+  signalling.lookAgain();
+  assert.equal(asked(sockets[0]), 2);
+  pass(1);
+  sockets[0].say({ type: "state", state: {} });
+  pass(4);
+  assert.equal(signalling.open, true);
+  signalling.lookAgain();
+  pass(2);
+  assert.equal(signalling.open, false);
+  signalling.leave();
+});
+
+test("after a sleep the server has to answer soon", (t) => {
+  const { signalling, pass } = clocked(t);
+  pass(2);
+  const slept_ms = 60_000;
+  signalling.now = () => Date.now() + slept_ms;
+  pass(3);
+  assert.equal(signalling.open, false);
+  signalling.leave();
 });

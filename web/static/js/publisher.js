@@ -16,7 +16,9 @@ import { inOrder } from "./codecs.js";
  * @property {string|null} trackId as the server named it
  */
 
-const PATIENCE_MS = 5_000;
+/** How long a connection may be broken before another one is made, and how long that may take. */
+const PATIENCE_MS = 3_000;
+const CONNECT_MS = 10_000;
 const RESTART_MIN_MS = 2_000;
 /** Sources whose small print has to be legible; they are no part of a person's picture and sound. */
 const SHOWN = new Set(["evidence_display", "document_camera"]);
@@ -54,10 +56,25 @@ export class Publisher {
   }
 
   /** Whether the connection can be kept as it is: negotiated to the end and not failed. */
-  get intact() {
+  get #intact() {
     const { connection } = this;
     return connection !== null && connection.signalingState === "stable"
       && ["connected", "disconnected"].includes(connection.connectionState);
+  }
+
+  /**
+   * Goes on after a loss of the signalling connection.
+   * @param {string|null} kept name of the sending connection that the server still has
+   */
+  revive(kept) {
+    if (kept !== this.#peer || !this.#intact) return this.restart();
+    this.#watch();
+    return this.#queue;
+  }
+
+  /** The server has no such connection any more. @param {string} peer */
+  dropped(peer) {
+    if (peer === this.#peer) this.restart();
   }
 
   /**
@@ -100,11 +117,17 @@ export class Publisher {
     });
   }
 
-  /** Builds the connection anew under a new peer name, for the same sources. */
+  /**
+   * Builds the connection anew under a new peer name, for the same sources. Without a way to the
+   * server the old one stays: it may come back by itself, and is looked at when the way is there.
+   */
   restart() {
+    const { connection } = this;
     return this.#inTurn(async () => {
       const wait = this.#lastStart + RESTART_MIN_MS - Date.now();
       if (wait > 0) await new Promise((resolve) => { setTimeout(resolve, wait); });
+      // Two may have asked for it.
+      if (!this.signalling.open || this.connection !== connection) return;
       this.#connect();
       await this.#negotiate();
     });
@@ -193,12 +216,20 @@ export class Publisher {
   /** @param {RTCPeerConnection} connection */
   #stateChanged(connection) {
     if (connection !== this.connection) return;
-    clearTimeout(this.#patience);
-    if (connection.connectionState === "failed") {
-      this.restart();
-    } else if (connection.connectionState === "disconnected") {
-      this.#patience = setTimeout(() => this.restart(), PATIENCE_MS);
-    }
+    this.#watch();
     this.listener.changed();
+  }
+
+  /** Makes another connection when this one has been broken, or has not come about, for too long. */
+  #watch() {
+    clearTimeout(this.#patience);
+    const state = this.connection?.connectionState;
+    if (!state || state === "connected") return;
+    if (state === "failed") {
+      this.restart();
+    } else {
+      const wait = state === "disconnected" ? PATIENCE_MS : CONNECT_MS;
+      this.#patience = setTimeout(() => this.restart(), wait);
+    }
   }
 }

@@ -1,12 +1,13 @@
 /**
  * The client's end of the signalling protocol (docs/PROTOCOL.md), version 1: JSON messages over one
- * WebSocket. A lost socket is opened again with growing pauses and says `hello` with the resume token;
- * media connections are not touched by that. Errors that no new attempt can mend end the client.
+ * WebSocket. A socket on which nothing comes any more is given up, whatever TCP thinks of it, and
+ * opened again with growing pauses; it says `hello` with the resume token. Media connections are not
+ * touched by that. Errors that no new attempt can mend end the client.
  */
 
 import { RequestError } from "./http.js";
 
-/** @import { Line, Offer, Recording, RoomEvent, RoomState, Welcome } from "./types.js" */
+/** @import { Layer, Line, Offer, Recording, RoomEvent, RoomState, Welcome } from "./types.js" */
 
 /**
  * What a page does with what the server says.
@@ -16,7 +17,10 @@ import { RequestError } from "./http.js";
  * @property {(recording: Recording) => void} recorded
  * @property {(event: RoomEvent) => void} happened
  * @property {(lines: Record<string, Line>) => void} networked by participant id
+ * @property {(participantId: string|null) => void} spoke who speaks now, nobody
+ * @property {(layers: Record<string, Layer>) => void} layered what of a picture is received, by track id
  * @property {(offer: Offer) => void} offered
+ * @property {(peer: string) => void} dropped our sending connection has ended at the server
  * @property {(servers: RTCIceServer[]) => void} relayed relays with new credentials
  * @property {(link: "open"|"lost") => void} linked
  * @property {(code: string|null) => void} ended for good; null when the page itself left
@@ -26,7 +30,16 @@ import { RequestError } from "./http.js";
 const VERSION = 1;
 const REPLY_TIMEOUT_MS = 20_000;
 const PING_EVERY_MS = 10_000;
-const PONG_TIMEOUT_MS = 8_000;
+const TICK_MS = 1_000;
+/** Silence after which the server is asked for a sign of life, and after which it counts as lost. */
+const QUIET_MS = 3_000;
+const LOST_MS = 8_000;
+/** How long that takes when something suggests that the network has changed. */
+const DOUBT_MS = 2_000;
+/** A tick that comes so late: the computer was asleep. */
+const ASLEEP_MS = 5_000;
+/** From opening a socket to the welcome; a system that dials into the void would try for minutes. */
+const CONNECT_MS = 8_000;
 /** Errors after which connecting again with the same credentials is pointless. */
 const FINAL = new Set([
   "replaced", "not_signed_in", "not_assigned", "not_permitted", "session_unknown", "origin_refused",
@@ -34,13 +47,13 @@ const FINAL = new Set([
 ]);
 
 /**
- * How long to wait before the next attempt: 0.5 s, doubled up to 8 s, and up to a quarter more so
+ * How long to wait before the next attempt: 0.25 s, doubled up to 2 s, and up to half of it more so
  * that a restarted server is not met by everybody at once.
  * @param {number} attempt from 0
  * @param {number} random between 0 and 1
  */
 export function backoff_ms(attempt, random) {
-  return Math.min(500 * 2 ** attempt, 8_000) * (1 + random / 4);
+  return Math.min(250 * 2 ** attempt, 2_000) * (1 + random / 2);
 }
 
 export class Signalling {
@@ -59,7 +72,11 @@ export class Signalling {
   /** @type {any} */
   #retryTimer = null;
   /** @type {any} */
-  #pingTimer = null;
+  #ticks = null;
+  #ticked_ms = 0;
+  /** When something last came from the server, and when it was last asked for something. */
+  #heard_ms = 0;
+  #pinged_ms = 0;
 
   /**
    * @param {string} url
@@ -67,12 +84,14 @@ export class Signalling {
    * @param {() => Promise<string|null>} whyRefused asked when no socket can be opened at all: the
    *   browser hides the reason, so the code of it has to be found out in another way
    * @param {(url: string) => WebSocket} [openSocket]
+   * @param {() => number} [now] wall clock in ms: it goes on while the computer is asleep
    */
-  constructor(url, listener, whyRefused, openSocket = (address) => new WebSocket(address)) {
+  constructor(url, listener, whyRefused, openSocket = (address) => new WebSocket(address), now = Date.now) {
     this.url = url;
     this.listener = listener;
     this.whyRefused = whyRefused;
     this.openSocket = openSocket;
+    this.now = now;
   }
 
   /** Whether messages reach the server now. */
@@ -89,20 +108,34 @@ export class Signalling {
       const hello = { type: "hello", version: VERSION };
       socket.send(JSON.stringify(this.#resume ? { ...hello, resume: this.#resume } : hello));
     };
-    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(event.data));
+    };
     socket.onclose = async () => {
       if (socket !== this.#socket) return;
       this.#lost();
       const code = opened ? null : await this.whyRefused();
       if (code && FINAL.has(code)) this.#end(code);
     };
+    this.#heard_ms = this.#ticked_ms = this.now();
+    clearInterval(this.#ticks);
+    this.#ticks = setInterval(() => this.#tick(), TICK_MS);
   }
 
-  /** Tries at once, when something suggests that the network is back. */
-  retryNow() {
-    if (this.#stopped || this.#socket) return;
-    clearTimeout(this.#retryTimer);
-    this.start();
+  /**
+   * Something suggests that the network has changed: an attempt that hangs is begun anew, and an
+   * open connection has to show soon that it is one.
+   */
+  lookAgain() {
+    if (this.#stopped) return;
+    if (this.#welcomed) {
+      this.#heard_ms = Math.min(this.#heard_ms, this.now() - LOST_MS + DOUBT_MS);
+      this.#ping();
+    } else {
+      this.#abandon();
+      clearTimeout(this.#retryTimer);
+      this.start();
+    }
   }
 
   /**
@@ -140,6 +173,7 @@ export class Signalling {
 
   /** @param {any} message */
   #receive(message) {
+    this.#heard_ms = this.now();
     if (message.id && this.#waiting.has(message.id)) {
       this.#settle(message);
       return;
@@ -154,8 +188,11 @@ export class Signalling {
       case "recording": this.listener.recorded(message.recording); break;
       case "event": this.listener.happened(message.event); break;
       case "network": this.listener.networked(message.participants); break;
+      case "speaker": this.listener.spoke(message.participant_id); break;
+      case "layers": this.listener.layered(message.tracks); break;
       case "ice_servers": this.listener.relayed(message.ice_servers); break;
       case "offer": this.listener.offered(message); break;
+      case "lost": this.listener.dropped(message.peer); break;
       case "bye": this.#refused(message.error); break;
     }
   }
@@ -184,8 +221,6 @@ export class Signalling {
     this.#early = [];
     // The welcome holds the newest state; of what came before it only the rest still matters.
     for (const message of early) if (message.type !== "state") this.#receive(message);
-    clearInterval(this.#pingTimer);
-    this.#pingTimer = setInterval(() => this.#ping(), PING_EVERY_MS);
     this.#ping();
   }
 
@@ -200,21 +235,45 @@ export class Signalling {
     }
   }
 
-  /** Measures round trip and clock difference; a silent server is taken for a lost connection. */
+  /** Once a second: whether the server is still heard. */
+  #tick() {
+    const now = this.now();
+    const asleep = now - this.#ticked_ms > ASLEEP_MS;
+    this.#ticked_ms = now;
+    // The wall clock may have been set back meanwhile.
+    this.#heard_ms = Math.min(this.#heard_ms, now);
+    if (asleep) {
+      this.lookAgain();
+      return;
+    }
+    const silent_ms = now - this.#heard_ms;
+    if (silent_ms >= (this.#welcomed ? LOST_MS : CONNECT_MS)) {
+      this.#abandon();
+      this.#lost();
+    } else if (this.#welcomed && (now - this.#pinged_ms >= PING_EVERY_MS
+        || (silent_ms >= QUIET_MS && this.#pinged_ms <= this.#heard_ms))) {
+      this.#ping();
+    }
+  }
+
+  /** Measures round trip and clock difference, and makes a silent server say something. */
   async #ping() {
-    const socket = this.#socket;
-    const sent = Date.now();
-    const watch = setTimeout(() => socket?.close(), PONG_TIMEOUT_MS);
+    const sent = this.#pinged_ms = this.now();
     try {
       const pong = await this.request({ type: "ping" });
-      const round_trip_ms = Date.now() - sent;
+      const round_trip_ms = this.now() - sent;
       const offset_ms = sent + round_trip_ms / 2 - pong.server_wall_ms;
       this.listener.clocked({ offset_ms, round_trip_ms });
     } catch {
       // The connection went meanwhile; #lost has seen to it.
-    } finally {
-      clearTimeout(watch);
     }
+  }
+
+  /** Lets go of the socket at once: closing it in order can take as long as the cut. */
+  #abandon() {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
   }
 
   #lost() {
@@ -239,7 +298,7 @@ export class Signalling {
     this.#socket = null;
     this.#welcomed = false;
     this.#early = [];
-    clearInterval(this.#pingTimer);
+    clearInterval(this.#ticks);
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer);
       reject(new RequestError("network", 0, "connection lost"));

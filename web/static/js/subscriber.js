@@ -10,7 +10,10 @@ import { Playout } from "./playout.js";
 
 /** @typedef {OfferedTrack & {media: MediaStreamTrack}} ReceivedTrack */
 
-const PATIENCE_MS = 5_000;
+/** How long a connection may be broken before another one is asked for, and how long that may take. */
+const PATIENCE_MS = 3_000;
+const CONNECT_MS = 10_000;
+const RENEW_MIN_MS = 3_000;
 
 export class Subscriber {
   /** @type {RTCPeerConnection|null} */
@@ -23,6 +26,7 @@ export class Subscriber {
   #playout = null;
   /** @type {any} */
   #patience = null;
+  #renewed = 0;
 
   /**
    * @param {Signalling} signalling
@@ -43,9 +47,26 @@ export class Subscriber {
     return this.#queue;
   }
 
-  /** Asks the server to offer a new connection. */
+  /** Asks the server to offer a new connection, at most every few seconds. */
   renew() {
-    this.signalling.send({ type: "renew" });
+    clearTimeout(this.#patience);
+    const wait = this.#renewed + RENEW_MIN_MS - Date.now();
+    if (wait > 0) {
+      this.#patience = setTimeout(() => this.renew(), wait);
+    } else if (this.signalling.open) {
+      this.#renewed = Date.now();
+      this.signalling.send({ type: "renew" });
+    }
+  }
+
+  /**
+   * Goes on after a loss of the signalling connection.
+   * @param {string|null} kept name of the receiving connection that the server still has; it offers
+   *   another one by itself where it has none, or does not know whether its last offer came
+   */
+  revive(kept) {
+    if (kept === this.#peer) this.#watch();
+    else this.#peer = "";
   }
 
   close() {
@@ -97,13 +118,22 @@ export class Subscriber {
     };
     connection.onconnectionstatechange = () => {
       if (connection !== this.connection) return;
-      clearTimeout(this.#patience);
-      if (["failed", "disconnected"].includes(connection.connectionState)) {
-        // A short loss mends itself; after a longer one the server is asked for a new connection.
-        this.#patience = setTimeout(() => this.renew(), PATIENCE_MS);
-      }
+      this.#watch();
       this.listener.changed();
     };
     return connection;
+  }
+
+  /** Asks for another connection when this one has been broken, or not come about, for too long. */
+  #watch() {
+    clearTimeout(this.#patience);
+    const state = this.connection?.connectionState;
+    if (!state || state === "connected") return;
+    if (state === "failed") {
+      this.renew();
+    } else {
+      const wait = state === "disconnected" ? PATIENCE_MS : CONNECT_MS;
+      this.#patience = setTimeout(() => this.renew(), wait);
+    }
   }
 }

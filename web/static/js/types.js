@@ -26,6 +26,7 @@
  * @property {string|null} site_id
  * @property {string|null} site_name
  * @property {"yes"|"reconnecting"|"no"} present
+ * @property {string|null} away_since wall time at which their line broke, while they are reconnecting
  * @property {Track[]} tracks
  *
  * @typedef {object} RoomState
@@ -41,6 +42,9 @@
  * @typedef {{class: NetworkClass|null, up_loss: number|null, down_loss: number|null,
  *   rtt_ms: number|null}} Line a person's line as the server sees it; null where it does not know
  *
+ * @typedef {{rid: "h"|"m"|"l"|null, reason: "view"|"line"|"paused"|null}} Layer what is received of a
+ *   picture: h in full, null nothing; and why it is not the best
+ *
  * @typedef {object} Session
  * @property {string} id
  * @property {string} case_number
@@ -54,6 +58,8 @@
  * @property {string} resume
  * @property {Session} session
  * @property {RoomState} state
+ * @property {string|null} publishing name of our sending connection that the server still has
+ * @property {string|null} receiving name of our receiving connection that it still has
  * @property {string[]} permissions
  * @property {number} server_wall_ms
  * @property {RTCIceServer[]} ice_servers

@@ -9,13 +9,23 @@ import { Subscriber } from "../subscriber.js";
 import { RequestError, codeOf, request } from "../http.js";
 import { openDevice } from "../devices.js";
 
-/** @import { Line, Participant, Recording, RoomEvent, RoomState, Source, Welcome } from "../types.js" */
+/** @import { Layer, Line, Participant, Recording, RoomEvent, RoomState, Source, Welcome } from "../types.js" */
 /** @import { Exhibit } from "../evidence.js" */
 /** @import { Device } from "../devices.js" */
 
 const MAX_EVENTS = 200;
 /** Older news of the recording than this is no news: the lamp then shows that it does not know. */
 const RECORDING_NEWS_MS = 4_000;
+
+/**
+ * What suggests that the network is there again, or gone, or another one: no need to wait until it
+ * is noticed by silence.
+ * @type {[EventTarget, string][]}
+ */
+const HINTS = [
+  [window, "online"], [window, "offline"], [window, "pageshow"], [document, "resume"],
+  [document, "visibilitychange"],
+];
 
 export class Call {
   /** @type {Welcome|null} */
@@ -30,6 +40,10 @@ export class Call {
   clock = null;
   /** @type {Record<string, Line>} everybody's line by participant id, as the server sees it */
   lines = {};
+  /** @type {string|null} who is speaking, of those whom we hear and ourselves */
+  speaker = null;
+  /** @type {Record<string, Layer>} what of a picture is received, by track id, where it was told */
+  layers = {};
   /** @type {Publisher|null} */
   publisher = null;
   /** @type {Subscriber|null} */
@@ -58,14 +72,17 @@ export class Call {
       recorded: (recording) => this.#recorded(recording),
       happened: (event) => this.#happened(event),
       networked: (lines) => { this.lines = lines; listener.changed(); },
+      spoke: (participantId) => { this.speaker = participantId; listener.changed(); },
+      layered: (layers) => { Object.assign(this.layers, layers); listener.changed(); },
       relayed: (servers) => this.#relayed(servers),
       offered: (offer) => this.subscriber?.take(offer),
+      dropped: (peer) => this.publisher?.dropped(peer),
       linked: (link) => { this.link = link; listener.changed(); },
       ended: (code) => this.#ended(code),
       clocked: (clock) => { this.clock = clock; listener.changed(); },
     }, () => request(`/api/sessions/${sessionId}`).then(() => null, codeOf));
-    this.retry = () => this.signalling.retryNow();
-    addEventListener("online", this.retry);
+    this.lookAgain = () => { if (!document.hidden) this.signalling.lookAgain(); };
+    for (const [target, name] of HINTS) target.addEventListener(name, this.lookAgain);
     this.signalling.start();
   }
 
@@ -106,6 +123,18 @@ export class Call {
    */
   lineOf(participantId) {
     return this.link === "open" && !this.over ? this.lines[participantId] ?? null : null;
+  }
+
+  /** Whether a picture is not sent to us, so that the sound gets through. @param {string} trackId */
+  isHeld(trackId) {
+    const layer = this.layers[trackId];
+    return layer?.rid === null && layer.reason !== null && layer.reason !== "view";
+  }
+
+  /** Whether a picture comes smaller than it could because of our line. @param {string} trackId */
+  isReduced(trackId) {
+    const layer = this.layers[trackId];
+    return layer?.rid !== null && layer?.reason === "line";
   }
 
   /** @param {string} participantId */
@@ -175,14 +204,18 @@ export class Call {
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
     this.welcome = welcome;
+    this.speaker = null;
     this.#stated(welcome.state);
     if (this.over) return;
     if (!this.publisher || !this.subscriber) {
       this.#startMedia(welcome);
     } else {
       this.#relayed(welcome.ice_servers);
-      if (!this.publisher.intact || !this.#allPublished()) this.publisher.restart();
+      this.subscriber.revive(welcome.receiving);
+      if (this.#allPublished()) this.publisher.revive(welcome.publishing);
+      else this.publisher.restart();
     }
+    this.#withdrawUnsent();
     this.#tellMuted();
   }
 
@@ -190,6 +223,13 @@ export class Call {
   #allPublished() {
     const known = new Set(this.me?.tracks.map(({ source }) => source));
     return Object.keys(this.tracks).every((source) => known.has(/** @type {Source} */ (source)));
+  }
+
+  /** What the server still expects, but this page does not send (any more), is taken back. */
+  #withdrawUnsent() {
+    for (const { source, track_id } of this.me?.tracks ?? []) {
+      if (!this.tracks[source]) this.signalling.send({ type: "unpublish", track_id });
+    }
   }
 
   /** @param {Welcome} welcome */
@@ -255,7 +295,7 @@ export class Call {
 
   /** @param {string|null} code */
   #ended(code) {
-    removeEventListener("online", this.retry);
+    for (const [target, name] of HINTS) target.removeEventListener(name, this.lookAgain);
     this.#stopMedia();
     this.listener.ended(code);
   }
