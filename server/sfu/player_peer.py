@@ -14,8 +14,8 @@ from aiortc import RTCCertificate
 
 from server.sfu import sdp
 from server.sfu.downtrack import DownTrack
-from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
+from server.sfu.seam import Binding
 from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
@@ -30,13 +30,13 @@ class PlayerPeer(SubscribePeer):
         self,
         name: str,
         certificate: RTCCertificate,
-        ports: MediaPorts,
+        binding: Binding,
         on_closed: Callable[[str], None],
     ) -> None:
         super().__init__(
             name,
             certificate,
-            ports,
+            binding,
             on_offer=lambda name, text, tracks: None,
             on_closed=lambda peer: self._over(),
             controlling=False,

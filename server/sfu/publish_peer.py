@@ -16,8 +16,7 @@ from aiortc.rtp import RtcpPacket, RtcpReceiverInfo, RtcpSrPacket
 
 from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
-from server.sfu.port import MediaPorts
-from server.sfu.seam import MediaTransport
+from server.sfu.seam import Binding, MediaTransport
 from server.sfu.uptrack import UpTrack
 
 REPORT_INTERVAL_S = 0.5
@@ -50,7 +49,7 @@ class PublishPeer:
         self,
         name: str,
         certificate: RTCCertificate,
-        ports: MediaPorts,
+        binding: Binding,
         video_max_bps: int,
         on_closed: Callable[[PublishPeer], None],
     ) -> None:
@@ -59,7 +58,7 @@ class PublishPeer:
         """Packets with an SSRC that belongs to none of the tracks."""
         self.tracks: dict[str, UpTrack] = {}
         """What is bound, by media section (mid)."""
-        self._transport = MediaTransport(certificate, ports, controlling=False)
+        self._transport = MediaTransport(certificate, binding, controlling=False)
         self._transport.on_rtp = self._on_rtp
         self._transport.on_rtcp = self._on_rtcp
         self._transport.on_closed = lambda: on_closed(self)

@@ -26,9 +26,8 @@ from rooms.errors import SdpInvalid
 from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.downtrack import DownTrack
-from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
-from server.sfu.seam import MediaTransport
+from server.sfu.seam import Binding, MediaTransport
 from server.sfu.uptrack import UpTrack
 
 REPORT_INTERVAL_S = 1.0
@@ -42,7 +41,7 @@ class SubscribePeer:
         self,
         name: str,
         certificate: RTCCertificate,
-        ports: MediaPorts,
+        binding: Binding,
         on_offer: Callable[[str, str, list[tuple[str, UpTrack]]], None],
         on_closed: Callable[[SubscribePeer], None],
         *,
@@ -51,7 +50,7 @@ class SubscribePeer:
         self.name = name
         self.heard_ns = 0
         """When the receiver last sent RTCP; 0 before it has."""
-        self._transport = MediaTransport(certificate, ports, controlling=controlling)
+        self._transport = MediaTransport(certificate, binding, controlling=controlling)
         self._transport.on_rtcp = self._on_rtcp
         self._transport.on_closed = lambda: on_closed(self)
         self._transport.on_connected = self._on_connected
