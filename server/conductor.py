@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from aiortc import RTCCertificate
@@ -20,6 +20,7 @@ from aiortc import RTCCertificate
 from recorder import wire
 from rooms import commands, events
 from rooms.errors import Internal
+from rooms.moment import Moment
 from rooms.phases import Phase, RecordingState
 from rooms.room import Room
 from server import clock
@@ -33,6 +34,7 @@ from server.owner import Owner
 from server.recording import Callbacks, Recording
 from server.records import Records
 from server.sfu.player_peer import PlayerPeer
+from server.sfu.port import MediaPorts
 from server.sfu.sdp import RemoteDescription
 from server.sfu.uptrack import UpTrack
 from server.speakers import SAMPLE_S, Speaking
@@ -41,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 LAMP_S = 1.0
+
+GIVE_UP_FIRST_S = 1.0
+"""A session that nobody comes back to is closed before its people are counted as gone."""
 
 ENDED = frozenset({Phase.CLOSING, Phase.CLOSED, Phase.SEALED})
 """Phases in which nothing is passed on any more."""
@@ -55,13 +60,14 @@ class Conductor:
         config: Config,
         records: Records,
         certificate: RTCCertificate,
+        ports: MediaPorts,
         seal: wire.SealJob,
     ) -> None:
         self.room = room
         self.session_id = room.session.id
         self._config = config
         self._records = records
-        self._forwarding = Forwarding(config, certificate, room.audience, self._bound)
+        self._forwarding = Forwarding(config, certificate, ports, room.audience, self._bound)
         callbacks = Callbacks(
             on_durable=self._on_durable,
             on_sealed=self._on_sealed,
@@ -79,6 +85,7 @@ class Conductor:
         self.figures = Figures(self._forwarding, self._people.members, self._recording)
         self._speaking = Speaking(room, self._forwarding.ups, self._people.members)
         self._lamp_ns = 0
+        self._patience: asyncio.TimerHandle | None = None
         self._owner = Owner(self.session_id)
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._watch())
@@ -153,19 +160,23 @@ class Conductor:
             lambda: self._people.request(participant_id, connection_id, message)
         )
 
-    async def recover(self) -> bool:
-        """Seal what a server that died has left of this session's recording.
+    async def take_over(self, history: Iterable[events.Event]) -> None:
+        """Go on with the session from where its events have left it; to be asked before all else.
 
-        False where the session had not begun: what is on disk is then set aside, and it can be
-        opened anew.
+        Where a server that held it has died, it is as live as before: its people may come back for
+        ``signalling.takeover_s``, and its archive gets a declared gap. After that, or where the
+        server was gone for longer, what there is is closed and sealed. Where it had not begun, what
+        is on disk is set aside, and it can be opened anew.
         """
-        return await self._owner.ask(self._recover)
+        await self._owner.ask(lambda: self._take_over(history))
 
     async def stop(self) -> None:
         """The server ends: everyone is told, the recorder writes down what it has."""
         for member in self._people.members.values():
             if member.connection is not None:
                 member.connection.end(Internal("the server is stopping"))
+        if self._patience is not None:
+            self._patience.cancel()
         await self._owner.stop()
         for task in self._tasks:
             task.cancel()
@@ -205,6 +216,7 @@ class Conductor:
         match event:
             case events.SessionOpening():
                 self.room.start_clock(now_us)
+                await self._records.set_opened(self.session_id, clock.boot_id(), now_us)
                 self._recording.open(now_us * 1000, event.wall)
                 self._lamp.await_media(0)
                 for up in self._forwarding.ups.values():
@@ -228,25 +240,64 @@ class Conductor:
         self._recording.event(record)
         if isinstance(event, events.SessionPaused):
             self._recording.feed(False)
+        elif isinstance(event, events.SessionInterrupted):
+            self._recording.close(None)
 
-    async def _recover(self) -> bool:
-        if self.room.phase in (Phase.SCHEDULED, Phase.WAITING):
+    async def _take_over(self, history: Iterable[events.Event]) -> None:
+        for event in history:
+            self.room.apply(event)
+            self._lamp.follow(event)
+        phase = self.room.phase
+        if phase in (Phase.SCHEDULED, Phase.SEALED):
+            return
+        if phase is Phase.WAITING:
             if self.room.recording.state is RecordingState.STARTING:
                 await self._decide(commands.FailRecording("recorder_lost"))
-            self._recording.set_aside()
-            return False
-        await self._recording.take_up()
-        if self.room.phase in (Phase.LIVE, Phase.PAUSED):
+            await self._recording.set_aside_left()
+            await self._people.await_return(self._config.signalling.reconnect_grace_s)
+            return
+        now = clock.now()
+        self.room.start_clock(await self._opened_us(now))
+        self._recording.take_up((now.mono_us - self._clock_us(now)) * 1000)
+        if phase not in (Phase.LIVE, Phase.PAUSED):
+            self._recording.close(None)
+            return
+        left = await self._recording.left() or now.wall
+        dead_s = max((now.wall - left).total_seconds(), 0.0)
+        patience_s = self._config.signalling.takeover_s - dead_s
+        if patience_s <= 0:
             await self._decide(commands.Interrupt("server"))
-        self._recording.close(None)
-        return True
+            return
+        self._recording.feed(phase is Phase.LIVE)
+        since_us = self._clock_us(now) - round(dead_s * 1e6)
+        await self._decide(commands.TakeOver("server", since_us))
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(patience_s, self._owner.later, self._give_up)
+        await self._people.await_return(patience_s + GIVE_UP_FIRST_S)
+
+    def _clock_us(self, now: Moment) -> int:
+        return self.room.session_clock_us(now) or 0
+
+    async def _opened_us(self, now: Moment) -> int:
+        """The monotonic time at which the session clock is 0, in this boot of the machine.
+
+        After another boot the wall clock stands in, and no time is before the last event.
+        """
+        stored = await self._records.opened(self.session_id)
+        if stored is not None and stored[0] and stored[0] == clock.boot_id():
+            return stored[1]
+        return now.mono_us - self._clock_us(now)
+
+    async def _give_up(self) -> None:
+        """Nobody has come back to a live session that was taken over: it is closed and sealed."""
+        if self.room.phase is Phase.LIVE and not self._people.returned:
+            await self._decide(commands.Interrupt("server"))
 
     # The recording.
 
     def _bound(self, up: UpTrack) -> None:
         """A track has a new SSRC: the recorder must know before its first packet."""
-        if self.room.recording.state not in (RecordingState.OFF, RecordingState.FAILED):
-            self._record(up)
+        self._record(up)
 
     def _record(self, up: UpTrack) -> None:
         seat = self.room.session.assignment(up.participant_id)

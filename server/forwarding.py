@@ -25,10 +25,11 @@ from server.config import Config
 from server.member import Member
 from server.sfu import sdp
 from server.sfu.player_peer import PlayerPeer
+from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import PublishPeer
-from server.sfu.seam import Binding
+from server.sfu.repair import LIVE_REPAIR_NS
 from server.sfu.subscribe_peer import SubscribePeer
-from server.sfu.uptrack import LIVE_REPAIR_NS, UpTrack
+from server.sfu.uptrack import UpTrack
 
 
 class Forwarding:
@@ -38,6 +39,7 @@ class Forwarding:
         self,
         config: Config,
         certificate: RTCCertificate,
+        ports: MediaPorts,
         audience: Callable[[str], frozenset[str]],
         on_bound: Callable[[UpTrack], None],
     ) -> None:
@@ -46,10 +48,7 @@ class Forwarding:
         self._certificate = certificate
         self._audience = audience
         self._on_bound = on_bound
-        media = config.media
-        self._binding = Binding(
-            media.bind_address, media.announced_address, media.port_min, media.port_max
-        )
+        self._ports = ports
         self._repair_ns = max(config.recording.repair_wait_ms * 1_000_000, LIVE_REPAIR_NS)
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -93,7 +92,7 @@ class Forwarding:
             peer = PublishPeer(
                 peer_name,
                 self._certificate,
-                self._binding,
+                self._ports,
                 self._config.media.video_max_kbps * 1000,
                 on_closed=lambda closed: self._lost(member, closed),
             )
@@ -121,7 +120,7 @@ class Forwarding:
             member.subscriber = SubscribePeer(
                 f"s{member.subscriber_count}",
                 self._certificate,
-                self._binding,
+                self._ports,
                 on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),
                 on_closed=lambda closed: self._lost(member, closed),
             )
@@ -164,7 +163,7 @@ class Forwarding:
             member.players.pop(name, None)
             on_closed(name)
 
-        player = PlayerPeer(player_name, self._certificate, self._binding, closed)
+        player = PlayerPeer(player_name, self._certificate, self._ports, closed)
         member.players[player_name] = player
         return player, await player.answer(remote, chosen)
 

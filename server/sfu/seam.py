@@ -6,18 +6,16 @@ between the two come :mod:`server.sfu.uptrack` and :mod:`server.sfu.downtrack`.
 aiortc brings ICE (RFC 8445), DTLS (RFC 9147, RFC 5764) and the SRTP keys; its receiver and sender,
 which decode, poll and queue, stay out of the path. What is taken from its inside, and why:
 
-* ``aioice.Connection.get_component_candidates`` is overridden, because gathering skips loopback and
-  takes any port, while the address and the port range are the operator's to set;
-* ``aioice.StunProtocol.datagram_received`` is overridden to tell STUN from media by the first byte
-  (RFC 7983) instead of by a failed parse of every packet;
-* ``aioice.Connection.data_received`` is overridden: it is called synchronously for each datagram
-  that is not STUN, so media goes on from there without a queue or a task switch;
+* ``aioice.Connection.get_component_candidates`` is overridden: gathering skips loopback and opens a
+  socket for each connection, while all of ours share one (:mod:`server.sfu.port`), which tells
+  STUN, DTLS and media apart and hands media on synchronously;
+* ``aioice.Connection.data_received`` is overridden, to bound the queue that DTLS is read from;
 * ``aioice.Connection.check_incoming`` is overridden, because it cannot do without an attribute that
-  a stock encoder does not send;
+  a stock encoder does not send, and to know the addresses of a peer;
 * ``aioice.Connection.check_complete`` is overridden, to know the address to send to once instead of
   looking for it at every packet;
 * ``RTCDtlsTransport`` keeps the SRTP sessions private, and pylibsrtp its libsrtp: they are used
-  here directly, in one buffer, without an object for each packet.
+  here directly, where the packet lies, without an object for each.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import socket
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -47,13 +45,10 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 from aiortc.sdp import candidate_from_sdp
 from pylibsrtp._binding import ffi, lib
 
-from server.sfu import rtp
-from server.sfu.binding import Binding
+from server.sfu.datagrams import SendPacket
+from server.sfu.port import MAX_DATAGRAM_BYTES, MediaPort, MediaPorts
 
 logger = logging.getLogger(__name__)
-
-UDP_BUFFER_BYTES = 4 << 20
-"""Asked of the kernel for each media socket: a key frame of a big picture arrives in one burst."""
 
 MAX_QUEUED_DATAGRAMS = 64
 """DTLS datagrams waiting for the handshake; a flood beyond that is dropped."""
@@ -63,9 +58,6 @@ MAX_REMOTE_CANDIDATES = 64
 CONNECT_S = 30.0
 """ICE and DTLS take no longer; whoever answers and then never comes holds nothing of ours."""
 
-MAX_READS = 64
-"""Datagrams taken from one socket before others have their turn."""
-
 _PROFILE_ORDER = (
     b"SRTP_AEAD_AES_128_GCM",
     b"SRTP_AEAD_AES_256_GCM",
@@ -73,23 +65,13 @@ _PROFILE_ORDER = (
 )
 
 RtpSink = Callable[[bytes], None]
-SendPacket = Callable[[int, int, int, int, int, bytes], None]
-"""First byte, marker and payload type, sequence number, timestamp, SSRC, payload."""
+TakeDatagram = Callable[[Any, memoryview, int], None]
 
-MAX_DATAGRAM_BYTES = 2000
-MAX_PACKET_BYTES = 1500
-"""A plain packet larger than this fits into no datagram of the networks that we meet."""
-
-# One buffer for every packet in and out: all of it runs in one thread, and nothing else comes
-# between filling the buffer and being done with it.
-_BUFFER = ffi.new("char[]", 2304)
-_VIEW = memoryview(ffi.buffer(_BUFFER))
 _LENGTH = ffi.new("int *")
-_protect, _unprotect = lib.srtp_protect, lib.srtp_unprotect
-_unprotect_rtcp = lib.srtp_unprotect_rtcp
+_unprotect, _unprotect_rtcp = lib.srtp_unprotect, lib.srtp_unprotect_rtcp
 
 
-def _nowhere(packet: bytes) -> None:
+def _nowhere(pointer: Any, view: memoryview, size: int) -> None:
     """Where media goes that comes before the keys, or after the end."""
 
 
@@ -99,83 +81,92 @@ def _not_connected(
     """Where packets go before the connection stands, and after it ended: nowhere."""
 
 
+class _Path(asyncio.DatagramTransport):
+    """A port as ICE sees it: a transport on which only this connection's datagrams come."""
+
+    def __init__(self, port: MediaPort, protocol: _Protocol) -> None:
+        super().__init__()
+        self.port = port
+        self._protocol = protocol
+        self._closing = False
+
+    def sendto(self, data: Any, addr: tuple[Any, ...] | None = None) -> None:
+        """Send one datagram of STUN, DTLS or RTCP."""
+        if not self._closing and addr is not None:
+            self.port.send(data, cast(tuple[str, int], addr), self._protocol)
+
+    def is_closing(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closing
+
+    def close(self) -> None:
+        """Let go of the port, which stays open for others."""
+        if not self._closing:
+            self._closing = True
+            self.port.forget(self._protocol)
+            self._protocol.connection_lost(None)
+
+
 class _Protocol(aioice.ice.StunProtocol):
-    """A media socket that tells STUN from the rest by its first byte (RFC 7983)."""
+    """One connection on one port."""
 
     receiver: _Connection
+    transport: _Path
 
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        """Hand STUN to ICE, and all else straight to the connection."""
-        if not data:
-            return
-        first = cast(bytes, data)[0]
-        if first > 127:
-            self.receiver.srtp_sink(cast(bytes, data))
-        elif first > 3:
-            self.receiver.data_received(cast(bytes, data), 1)
-        else:
-            super().datagram_received(data, addr)
+    def __init__(self, receiver: _Connection, port: MediaPort) -> None:
+        super().__init__(receiver)
+        self.take: TakeDatagram = _nowhere
+        self.transport = _Path(port, self)
+        self.local_candidate = Candidate(
+            foundation=candidate_foundation("host", "udp", port.host),
+            component=1,
+            transport="udp",
+            priority=candidate_priority(1, "host"),
+            host=port.host,
+            port=port.port,
+            type="host",
+        )
+
+    def take_dtls(self, datagram: bytes) -> None:
+        """Part of the handshake."""
+        self.receiver.data_received(datagram, 1)
+
+    def take_stun(self, datagram: bytes, address: tuple[str, int]) -> None:
+        """A check, or the answer to one."""
+        self.datagram_received(datagram, address)
 
 
 class _Connection(aioice.ice.Connection):
-    """ICE on the operator's address and ports; media leaves it before any queue."""
+    """ICE on the ports of this process; media leaves it before any queue."""
 
-    def __init__(self, binding: Binding) -> None:
-        super().__init__(ice_controlling=False)
-        self._binding = binding
-        self.srtp_sink: RtpSink = _nowhere
+    def __init__(self, ports: MediaPorts) -> None:
+        super().__init__(ice_controlling=False, local_username=secrets.token_hex(8))
+        self._ports = ports
         self.on_nominated: Callable[[], None] = lambda: None
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: int = 5
     ) -> list[Candidate]:
-        """Open one socket for each address of the binding, within its port range."""
-        found = []
-        for address in self._binding.addresses():
-            protocol = await self._open(address)
-            if protocol is None:
-                continue
-            host, port = protocol.transport.get_extra_info("sockname")[:2]
-            protocol.local_candidate = Candidate(
-                foundation=candidate_foundation("host", "udp", host),
-                component=component,
-                transport="udp",
-                priority=candidate_priority(component, "host"),
-                host=host,
-                port=port,
-                type="host",
-            )
+        """One candidate for each port."""
+        for port in self._ports.open():
+            protocol = _Protocol(self, port)
+            port.expect(self.local_username, protocol)
             self._protocols.append(protocol)
-            found.append(protocol.local_candidate)
-        return found
-
-    async def _open(self, address: str) -> _Protocol | None:
-        loop = asyncio.get_running_loop()
-        for port in self._binding.ports():
-            try:
-                transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: _Protocol(self), local_addr=(address, port)
-                )
-            except OSError:
-                continue
-            sock = transport.get_extra_info("socket")
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER_BYTES)
-            return protocol
-        return None
+        return [protocol.local_candidate for protocol in self._protocols]
 
     def check_incoming(
         self, message: aioice.stun.Message, addr: tuple[str, int], protocol: aioice.ice.StunProtocol
     ) -> None:
         """Take a check without PRIORITY (RFC 8445, 7.1.1) too, as FFmpeg 8.0 sends them."""
         message.attributes.setdefault("PRIORITY", candidate_priority(1, "prflx"))
+        _found(protocol, addr)
         super().check_incoming(message, addr, protocol)
 
     def check_complete(self, pair: aioice.ice.CandidatePair) -> None:
         """Tell when another pair of addresses carries the media."""
         before = self._nominated.get(1)
+        if pair.state is aioice.ice.CandidatePair.State.SUCCEEDED:
+            _found(pair.protocol, pair.remote_addr)
         super().check_complete(pair)
         if self._nominated.get(1) is not before:
             self.on_nominated()
@@ -194,19 +185,19 @@ class MediaTransport:
     called once, when the connection failed or ended.
     """
 
-    def __init__(self, certificate: RTCCertificate, binding: Binding, *, controlling: bool) -> None:
+    def __init__(
+        self, certificate: RTCCertificate, ports: MediaPorts, *, controlling: bool
+    ) -> None:
         self.on_rtp: RtpSink = lambda packet: None
         self.on_rtcp: RtpSink = lambda packet: None
         self.on_closed: Callable[[], None] = lambda: None
         self.on_connected: Callable[[], None] = lambda: None
         self.rejected = 0
         """Datagrams that SRTP refused: wrong key, replayed, damaged, too long."""
-        self.unsent = 0
-        """Packets that the kernel or SRTP did not take."""
         self.send: SendPacket = _not_connected
         """Protect and send one RTP packet: its five header fields, and its payload."""
-        self._binding = binding
-        self._connection = _Connection(binding)
+        self._binding = ports.binding
+        self._connection = _Connection(ports)
         self._connection.ice_controlling = controlling
         gatherer = RTCIceGatherer(iceServers=[])
         gatherer._connection = self._connection
@@ -221,7 +212,6 @@ class MediaTransport:
         self._received_context: Any = None
         self._protect_rtcp: Callable[[bytes], bytes] | None = None
         self._nominated = self._connection._nominated
-        self._socket: socket.socket | None = None
         self._connection.on_nominated = self._nomination_changed
 
     @property
@@ -270,7 +260,7 @@ class MediaTransport:
             self._received_context = self._dtls._rx_srtp._srtp[0]
             self._protect_rtcp = self._dtls._tx_srtp.protect_rtcp
             self._nomination_changed()
-            self._connection.srtp_sink = self._srtp_received
+            self._listen(self._take)
             self.on_connected()
             ended = asyncio.Event()
             self._dtls.on("statechange", ended.set)
@@ -281,7 +271,7 @@ class MediaTransport:
         except (ConnectionError, OSError, ValueError) as error:
             logger.info("transport ended: %s", error)
         finally:
-            self._connection.srtp_sink = _nowhere
+            self._listen(_nowhere)
             if not self._closed:
                 self.on_closed()
 
@@ -303,90 +293,31 @@ class MediaTransport:
         task = asyncio.ensure_future(self._ice.addRemoteCandidate(candidate))
         task.add_done_callback(lambda done: done.exception())
 
-    def _srtp_received(self, data: bytes) -> None:
-        size = len(data)
-        if size <= MAX_DATAGRAM_BYTES:
-            _VIEW[:size] = data
-            self._take(size)
-        else:
-            self.rejected += 1
-
-    def _take(self, size: int) -> None:
-        """Decrypt the ``size`` bytes in the buffer, and hand the packet on."""
-        if size < 12:
+    def _take(self, pointer: Any, view: memoryview, size: int) -> None:
+        """Decrypt the packet where it lies, and hand it on."""
+        if not 12 <= size <= MAX_DATAGRAM_BYTES:
             self.rejected += 1
             return
-        rtcp = 191 < _VIEW[1] < 224  # RTCP packet types, RFC 5761 section 4
+        rtcp = 191 < view[1] < 224  # RTCP packet types, RFC 5761 section 4
         _LENGTH[0] = size
-        if (_unprotect_rtcp if rtcp else _unprotect)(self._received_context, _BUFFER, _LENGTH):
+        if (_unprotect_rtcp if rtcp else _unprotect)(self._received_context, pointer, _LENGTH):
             self.rejected += 1
             return
-        (self.on_rtcp if rtcp else self.on_rtp)(bytes(_VIEW[: _LENGTH[0]]))
+        (self.on_rtcp if rtcp else self.on_rtp)(bytes(view[: _LENGTH[0]]))
+
+    def _listen(self, take: TakeDatagram) -> None:
+        """Media of every address that ICE has found goes to ``take``."""
+        for protocol in self._connection._protocols:
+            cast(_Protocol, protocol).take = take
 
     def _nomination_changed(self) -> None:
-        """Open the way for media to and from the address that ICE has chosen."""
+        """Open the way for media to the address that ICE has chosen."""
         pair = self._nominated.get(1)
         if pair is None or self._protect_rtcp is None or self._closed:
             return
-        self._close_socket()
-        transport = pair.protocol.transport
-        sock = transport.get_extra_info("socket")
-        try:
-            self._socket = _connected_socket(sock, pair.remote_addr)
-        except (OSError, AttributeError):
-            # Through a relay there is no socket of ours, and some systems share no port.
-            self.send = self._sending_through(lambda d: transport.sendto(d, pair.remote_addr))
-            return
-        self.send = self._sending_through(self._socket.send)
-        asyncio.get_running_loop().add_reader(
-            self._socket.fileno(), self._readable, self._socket, pair.protocol, pair.remote_addr
-        )
-
-    def _readable(
-        self, sock: socket.socket, protocol: aioice.ice.StunProtocol, address: tuple[str, int]
-    ) -> None:
-        """Take what has come from the chosen address, straight into the buffer."""
-        try:
-            for _ in range(MAX_READS):
-                size = sock.recv_into(_VIEW, MAX_DATAGRAM_BYTES)
-                if size and _VIEW[0] > 127:
-                    self._take(size)
-                else:
-                    protocol.datagram_received(bytes(_VIEW[:size]), address)
-        except OSError:
-            # Nothing more to read; or the far end has closed its port, which ICE will notice.
-            return
-
-    def _close_socket(self) -> None:
-        self.send = _not_connected
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-
-    def _sending_through(self, transmit: Callable[[memoryview], Any]) -> SendPacket:
-        """The function that protects and sends one packet: all look-ups are done here, once."""
-        context, pack_into = self._dtls._tx_srtp._srtp[0], rtp.HEADER.pack_into
-
-        def send(
-            first: int, second: int, sequence: int, timestamp: int, ssrc: int, body: bytes
-        ) -> None:
-            size = 12 + len(body)
-            if size > MAX_PACKET_BYTES:
-                self.unsent += 1
-                return
-            pack_into(_VIEW, 0, first, second, sequence, timestamp, ssrc)
-            _VIEW[12:size] = body
-            _LENGTH[0] = size
-            if _protect(context, _BUFFER, _LENGTH):
-                self.unsent += 1
-                return
-            try:
-                transmit(_VIEW[: _LENGTH[0]])
-            except OSError:
-                self.unsent += 1
-
-        return send
+        port = cast(_Protocol, pair.protocol).transport.port
+        context = self._dtls._tx_srtp._srtp[0]
+        self.send = port.outlet(pair.remote_addr, lib.srtp_protect, context).send
 
     def send_rtcp(self, packet: bytes) -> None:
         """Protect and send one compound RTCP packet."""
@@ -401,8 +332,8 @@ class MediaTransport:
         if self._closed:
             return
         self._closed = True
-        self._connection.srtp_sink = _nowhere
-        self._close_socket()
+        self._listen(_nowhere)
+        self.send = _not_connected
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -411,26 +342,10 @@ class MediaTransport:
         await self._ice.stop()
 
 
-def _connected_socket(own: socket.socket, remote: tuple[str, int]) -> socket.socket:
-    """A second socket on the port of ``own``, for what comes from and goes to ``remote`` alone.
-
-    The kernel gives it every datagram of that address and finds its way once instead of for each
-    packet; other addresses still reach ``own``. ``own`` was bound alone, so no stranger has the
-    port: it is shared only now.
-    """
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock = socket.socket(own.family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER_BYTES)
-        sock.bind(own.getsockname())
-        sock.connect(remote)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+def _found(protocol: aioice.ice.StunProtocol, address: tuple[str, int]) -> None:
+    """ICE has proved that the peer of ``protocol`` is at ``address``."""
+    ours = cast(_Protocol, protocol)
+    ours.transport.port.found(address, ours)
 
 
 def bind_address(address: str) -> None:

@@ -14,13 +14,17 @@ from far_end import Wire, packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sfu import downtrack, rtp, sdp, seam, uptrack
+from server.sfu import downtrack, layer, repair, rtp, sdp
+from server.sfu.binding import Binding
+from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import MAX_LEARNED_SSRCS, SILENCED_ROUNDS, PublishPeer
 from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
 CERTIFICATE = RTCCertificate.generateCertificate()
-BINDING = seam.Binding("127.0.0.1")
+PORTS = MediaPorts(Binding("127.0.0.1"))
+"""Never opened: the connections here have a wire of their own."""
+
 SSRC, RTX_SSRC, MID_EXTENSION = 1111, 2222, 4
 VIDEO = sdp.Codec("VP8", 96, 97)
 
@@ -70,7 +74,7 @@ rtcp_packets = st.one_of(
 def publish_peer() -> tuple[PublishPeer, UpTrack, Wire]:
     """A connection with one announced picture and one that its packets have to name."""
     wire = Wire()
-    made = PublishPeer("p1", CERTIFICATE, BINDING, 1_000_000, lambda closed: None)
+    made = PublishPeer("p1", CERTIFICATE, PORTS, 1_000_000, lambda closed: None)
     made._transport = cast(Any, wire)
     up = UpTrack("cam-1", "a", "camera", "VP8", 90000, 2 * 10**9)
     extensions = ((MID_EXTENSION, sdp.MID_URI),)
@@ -88,7 +92,7 @@ def subscribe_peer(*ups: UpTrack) -> tuple[SubscribePeer, Wire]:
     """A receiver to whom all of these go."""
     wire = Wire()
     made = SubscribePeer(
-        "s1", CERTIFICATE, BINDING, lambda name, text, tracks: None, lambda closed: None
+        "s1", CERTIFICATE, PORTS, lambda name, text, tracks: None, lambda closed: None
     )
     made._transport = cast(Any, wire)
     made._local = sdp.LocalTransport(RTCIceParameters("u", "p"), (), ())
@@ -96,15 +100,16 @@ def subscribe_peer(*ups: UpTrack) -> tuple[SubscribePeer, Wire]:
     made._changed = True
     made._offer_if_stable()
     for up, down in made._pairs.values():
-        up.downs.append(down)
+        up.attach(down)
     return made, wire
 
 
 def bounded(made: PublishPeer) -> bool:
     tracks = list(made.tracks.values())
     return len(made._routes) <= MAX_LEARNED_SSRCS and all(
-        len(up._missing) <= uptrack.MAX_MISSING and len(up._history) == uptrack.HISTORY
+        len(one.repair.missing) <= repair.MAX_MISSING and len(one._history) == layer.HISTORY
         for up in tracks
+        for one in up.layers
     )
 
 

@@ -23,11 +23,13 @@ from http_media import offer
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.sfu import sdp, seam
+from server.sfu.binding import Binding
+from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import PublishPeer
 from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
-BINDING = seam.Binding("127.0.0.1")
+BINDING = Binding("127.0.0.1")
 CERTIFICATE = RTCCertificate.generateCertificate()
 
 
@@ -54,11 +56,14 @@ class Call:
             "video": UpTrack("cam-1", "a", "camera", codec, 90000, 10**9),
             "audio": UpTrack("mic-1", "a", "microphone", "opus", 48000, 10**9),
         }
-        self.publish_peer = PublishPeer("p1", CERTIFICATE, BINDING, 2_000_000, lambda peer: None)
+        self.ports = MediaPorts(BINDING)
+        self.publish_peer = PublishPeer(
+            "p1", CERTIFICATE, self.ports, 2_000_000, lambda peer: None
+        )
         self.subscribe_peer = SubscribePeer(
             "s1",
             CERTIFICATE,
-            BINDING,
+            self.ports,
             on_offer=lambda name, text, tracks: self.offers.put_nowait((text, tracks)),
             on_closed=lambda peer: None,
         )
@@ -115,6 +120,7 @@ class Call:
         await self.subscribe_peer.close()
         await self.sender.close()
         await self.receiver.close()
+        self.ports.close()
         for up in self.up.values():
             up.close()
 
@@ -165,7 +171,8 @@ async def test_an_answer_nobody_waits_for_is_refused(call: Call) -> None:
 
 async def test_a_check_without_priority_is_taken() -> None:
     """FFmpeg 8.0 sends none, against RFC 8445, 7.1.1."""
-    peer = PublishPeer("p1", CERTIFICATE, BINDING, 2_000_000, lambda peer: None)
+    ports = MediaPorts(BINDING)
+    peer = PublishPeer("p1", CERTIFICATE, ports, 2_000_000, lambda peer: None)
     up = UpTrack("mic-1", "a", "microphone", "opus", 48000, 10**9)
     remote = sdp.parse(offer("sendonly", "audio"))
     answer = await peer.negotiate(remote, {"0": (up, remote.media[0].codecs[0])})
@@ -188,3 +195,4 @@ async def test_a_check_without_priority_is_taken() -> None:
         # Its own check is proof that ours was not only answered but went on to be used.
         assert answers == {stun.Class.RESPONSE, stun.Class.REQUEST}
     await peer.close()
+    ports.close()

@@ -21,6 +21,8 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
 from server.sfu import seam
+from server.sfu.binding import Binding
+from server.sfu.port import MediaPorts
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,18 +64,21 @@ async def test_a_connection_of_aioice_has_what_is_read_from_it() -> None:
     assert isinstance(connection._queue, asyncio.Queue)
     assert connection.remote_candidates == []
     await connection.close()
-    ours = seam._Connection(seam.Binding("127.0.0.1"))
+    ports = MediaPorts(Binding("127.0.0.1"))
+    ours = seam._Connection(ports)
     found = await ours.get_component_candidates(1, [])
     (protocol,) = ours._protocols
     assert protocol.receiver is ours
     assert [protocol.local_candidate] == found
-    assert protocol.transport.get_extra_info("sockname")[1] == found[0].port
-    protocol.transport.close()
+    assert found[0].port == ports.open()[0].port
+    await ours.close()
+    assert protocol.transport.is_closing()
+    ports.close()
 
 
 async def test_aiortc_takes_our_connection_and_gives_its_keys() -> None:
     gatherer = RTCIceGatherer(iceServers=[])
-    ours = seam._Connection(seam.Binding())
+    ours = seam._Connection(MediaPorts(Binding()))
     assert isinstance(gatherer._connection, aioice.ice.Connection)
     gatherer._connection = ours
     ice = RTCIceTransport(gatherer)
