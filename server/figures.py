@@ -126,8 +126,8 @@ class Figures:
         sending = [] if subscriber is None else subscriber.sending
         line.down = {down: line.down.get(down) or Window() for _, down, _ in sending}
         sent = gone = 0
-        for up, down, reception in sending:
-            packets, missing = self._lost_down(line.down[down], up, down, reception)
+        for _, down, reception in sending:
+            packets, missing = self._lost_down(line.down[down], down, reception)
             sent += packets
             gone += missing
         trips = [r.round_trip_ms for _, _, r in sending if r.round_trip_ms is not None]
@@ -139,20 +139,15 @@ class Figures:
         return min(gone / sent, 1.0), round_trip_ms
 
     @staticmethod
-    def _lost_down(
-        window: Window, up: UpTrack, down: DownTrack, reception: Reception
-    ) -> tuple[int, int]:
+    def _lost_down(window: Window, down: DownTrack, reception: Reception) -> tuple[int, int]:
         """Packets sent in the window, and how many of them this receiver's line lost.
 
         A packet that did not reach the server, or late, is missing or late at every receiver too,
         and is no fault of theirs.
         """
+        counts = down.counts
         packets, lost, missed, lost_before, missed_before = window.take(
-            down.packets - down.retransmitted,
-            reception.lost,
-            reception.missed,
-            up.lost,
-            up.missed,
+            counts.packets, reception.lost, reception.missed, counts.lost, counts.missed
         )
         return packets, max(lost - lost_before, missed - missed_before, 0)
 

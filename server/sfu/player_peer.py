@@ -14,8 +14,8 @@ from aiortc import RTCCertificate
 
 from server.sfu import sdp
 from server.sfu.downtrack import DownTrack
+from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
-from server.sfu.seam import Binding
 from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
 
@@ -30,13 +30,13 @@ class PlayerPeer(SubscribePeer):
         self,
         name: str,
         certificate: RTCCertificate,
-        binding: Binding,
+        ports: MediaPorts,
         on_closed: Callable[[str], None],
     ) -> None:
         super().__init__(
             name,
             certificate,
-            binding,
+            ports,
             on_offer=lambda name, text, tracks: None,
             on_closed=lambda peer: self._over(),
             controlling=False,
@@ -94,8 +94,8 @@ class PlayerPeer(SubscribePeer):
         down = DownTrack(self._transport, up, ssrc, codec.payload_type)
         self._receptions[ssrc] = Reception()
         self._pairs[mid] = (up, down)
-        up.downs.append(down)
-        up.request_key_frame()
+        up.attach(down)
+        up.request_key_frame(down)
         return ssrc
 
     def _over(self) -> None:

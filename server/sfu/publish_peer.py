@@ -10,19 +10,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from aiortc import RTCCertificate
 from aiortc.rtp import RtcpPacket, RtcpReceiverInfo, RtcpSrPacket
 
 from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
-from server.sfu.seam import Binding, MediaTransport
+from server.sfu.layer import Layer
+from server.sfu.port import MediaPorts
+from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
 
-REPORT_INTERVAL_S = 0.5
-"""Receiver reports and REMB: Chromium raises its rate only while it hears them so often."""
+WATCH_INTERVAL_S = 0.25
+"""How soon it is noticed that a layer has stopped, or begun."""
 
-MAX_LEARNED_SSRCS = 16
+ROUNDS_PER_REPORT = 2
+"""Receiver reports and REMB twice a second: Chromium raises its rate only while it hears them."""
+
+MAX_LEARNED_SSRCS = 64
 """Streams that one connection may name by their packets alone, in all its life."""
 
 EXCESS = 4
@@ -49,7 +55,7 @@ class PublishPeer:
         self,
         name: str,
         certificate: RTCCertificate,
-        binding: Binding,
+        ports: MediaPorts,
         video_max_bps: int,
         on_closed: Callable[[PublishPeer], None],
     ) -> None:
@@ -58,14 +64,14 @@ class PublishPeer:
         """Packets with an SSRC that belongs to none of the tracks."""
         self.tracks: dict[str, UpTrack] = {}
         """What is bound, by media section (mid)."""
-        self._transport = MediaTransport(certificate, binding, controlling=False)
+        self._transport = MediaTransport(certificate, ports, controlling=False)
         self._transport.on_rtp = self._on_rtp
         self._transport.on_rtcp = self._on_rtcp
         self._transport.on_closed = lambda: on_closed(self)
         self._transport.on_connected = self._on_connected
         self._video_max_bps = video_max_bps
-        self._routes: dict[int, Route] = {}
-        self._unbound: dict[str, tuple[UpTrack, sdp.Codec, int | None, int | None]] = {}
+        self._routes: dict[int, tuple[Layer, Route]] = {}
+        self._unbound: dict[str, _Unbound] = {}
         self._reporter_ssrc = rtp.random_ssrc()
         self._learned = 0
         self._shares: dict[UpTrack, tuple[int, int, int]] = {}
@@ -127,8 +133,11 @@ class PublishPeer:
                 del self.tracks[mid]
                 self._unbound.pop(mid, None)
         self._shares.pop(track, None)
-        own = (track.receive, track.receive_retransmission)
-        self._routes = {ssrc: route for ssrc, route in self._routes.items() if route not in own}
+        self._routes = {
+            ssrc: (layer, route)
+            for ssrc, (layer, route) in self._routes.items()
+            if layer not in track.layers
+        }
 
     async def close(self) -> None:
         """End the connection."""
@@ -141,34 +150,43 @@ class PublishPeer:
         if self.tracks.get(section.mid) is track:
             return
         self.tracks[section.mid] = track
-        mid_extension = section.extension_id(sdp.MID_URI)
-        level_extension = section.extension_id(sdp.AUDIO_LEVEL_URI)
-        if section.ssrc is None:
-            self._unbound[section.mid] = (track, codec, mid_extension, level_extension)
+        track.arrange(section.rids)
+        level = section.extension_id(sdp.AUDIO_LEVEL_URI)
+        if section.ssrc is None or section.rids:
+            self._unbound[section.mid] = _Unbound(
+                track,
+                codec,
+                section.rids,
+                level,
+                mid=section.extension_id(sdp.MID_URI),
+                rid=section.extension_id(sdp.RID_URI),
+                repaired=section.extension_id(sdp.REPAIRED_RID_URI),
+            )
             return
-        self._attach(track, codec, section.ssrc, level_extension)
+        layer = self._attach(track, codec, section.ssrc, level, None)
         if section.rtx_ssrc is not None:
-            self._route(section.rtx_ssrc, track.receive_retransmission)
+            self._route(section.rtx_ssrc, layer, layer.receive_retransmission)
 
     def _attach(
-        self, track: UpTrack, codec: sdp.Codec, ssrc: int, level_extension: int | None
-    ) -> None:
-        track.bind(self._transport, ssrc, codec.payload_type, self._reporter_ssrc, level_extension)
-        self._route(ssrc, track.receive)
+        self, track: UpTrack, codec: sdp.Codec, ssrc: int, level: int | None, rid: str | None
+    ) -> Layer:
+        layer = track.bind(
+            self._transport, ssrc, codec.payload_type, self._reporter_ssrc, level, rid
+        )
+        self._route(ssrc, layer, layer.receive)
+        return layer
 
-    def _route(self, ssrc: int, route: Route) -> None:
-        """Packets of ``ssrc`` go there, and those of no other: a track has one row of numbers."""
-        self._routes = {known: to for known, to in self._routes.items() if to != route}
-        self._routes[ssrc] = route
+    def _route(self, ssrc: int, layer: Layer, route: Route) -> None:
+        """Packets of ``ssrc`` go there, and those of no other: a layer has one row of numbers."""
+        self._routes = {known: to for known, to in self._routes.items() if to[1] != route}
+        self._routes[ssrc] = (layer, route)
 
     def _on_rtp(self, packet: bytes) -> None:
-        route = self._routes.get(rtp.SSRC_AT_8.unpack_from(packet)[0])
-        if route is None:
-            route = self._learn(packet)
-            if route is None:
-                self.unknown += 1
-                return
-        route(packet, time.monotonic_ns())
+        found = self._routes.get(rtp.SSRC_AT_8.unpack_from(packet)[0])
+        if found is None:
+            self._take_unnamed(packet)
+            return
+        found[1](packet, time.monotonic_ns())
 
     def _check_share(self, track: UpTrack, now_ns: int) -> None:
         """Silence a track that floods us for a while."""
@@ -183,22 +201,39 @@ class PublishPeer:
                 silenced = SILENCED_ROUNDS + 1
         self._shares[track] = (now_ns, track.bytes, max(silenced - 1, 0))
 
-    def _learn(self, packet: bytes) -> Route | None:
-        """Find by its mid extension whose packet this is, where the offer announced no SSRC."""
+    def _take_unnamed(self, packet: bytes) -> None:
+        """Take a packet whose SSRC nobody has named before, if it names itself."""
+        track = self._learn(packet)
+        if track is None:
+            self.unknown += 1
+            return
+        self._routes[rtp.SSRC_AT_8.unpack_from(packet)[0]][1](packet, time.monotonic_ns())
+        track.watch()
+
+    def _learn(self, packet: bytes) -> UpTrack | None:
+        """Find by its header extensions whose packet this is, where the offer named no SSRC."""
         if not self._unbound or self._learned >= MAX_LEARNED_SSRCS:
             return None
         _, marker, _, _, ssrc = rtp.HEADER.unpack_from(packet)
-        for mid, (track, codec, number, level_extension) in list(self._unbound.items()):
-            if number is None or rtp.extension(packet, number) != mid.encode():
+        for mid, unbound in self._unbound.items():
+            if unbound.mid is None or rtp.extension(packet, unbound.mid) != mid.encode():
                 continue
+            track, codec = unbound.track, unbound.codec
             if marker & 0x7F == codec.rtx_payload_type:
-                self._route(ssrc, track.receive_retransmission)
+                rid = unbound.layer_of(packet, unbound.repaired)
+                layer = next((one for one in track.layers if one.rid == rid), None)
+                if layer is None:
+                    return None
+                self._route(ssrc, layer, layer.receive_retransmission)
             elif marker & 0x7F == codec.payload_type:
-                self._attach(track, codec, ssrc, level_extension)
+                rid = unbound.layer_of(packet, unbound.rid)
+                if rid not in (unbound.rids or (None,)):
+                    return None
+                self._attach(track, codec, ssrc, unbound.level, rid)
             else:
                 return None
             self._learned += 1
-            return self._routes[ssrc]
+            return track
         return None
 
     def _on_rtcp(self, packet: bytes) -> None:
@@ -212,29 +247,61 @@ class PublishPeer:
             return
         for part in parts:
             if isinstance(part, RtcpSrPacket):
-                for track in self.tracks.values():
-                    if track.ssrc == part.ssrc:
-                        info = part.sender_info
-                        track.receive_report(info.ntp_timestamp, info.rtp_timestamp, now_ns)
+                self._take_report(part, now_ns)
+
+    def _take_report(self, report: RtcpSrPacket, now_ns: int) -> None:
+        info = report.sender_info
+        for track in self.tracks.values():
+            for layer in track.layers:
+                if layer.ssrc == report.ssrc:
+                    track.receive_report(layer, info.ntp_timestamp, info.rtp_timestamp, now_ns)
 
     def _on_connected(self) -> None:
         self._reports = asyncio.create_task(self._report_loop())
 
     async def _report_loop(self) -> None:
+        rounds = 0
         while True:
-            infos: list[RtcpReceiverInfo] = []
-            video: list[int] = []
             for track in self.tracks.values():
-                self._check_share(track, time.monotonic_ns())
-                info = track.receiver_info()
-                if info is not None:
-                    infos.append(info)
-                if track.is_video and track.ssrc is not None:
-                    video.append(track.ssrc)
-            if infos:
-                packet = rtp.receiver_report(self._reporter_ssrc, infos[:31])
-                if video:
-                    total_bps = self._video_max_bps * len(video)
-                    packet += rtp.estimated_bitrate(self._reporter_ssrc, total_bps, video)
-                self._transport.send_rtcp(packet)
-            await asyncio.sleep(REPORT_INTERVAL_S)
+                track.watch()
+            if rounds % ROUNDS_PER_REPORT == 0:
+                self._report()
+            rounds += 1
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    def _report(self) -> None:
+        infos: list[RtcpReceiverInfo] = []
+        video: list[int] = []
+        total_bps = 0
+        for track in self.tracks.values():
+            self._check_share(track, time.monotonic_ns())
+            infos += [info for layer in track.layers if (info := layer.receiver_info())]
+            if track.is_video:
+                total_bps += self._video_max_bps
+                video += [layer.ssrc for layer in track.layers if layer.ssrc is not None]
+        if infos:
+            packet = rtp.receiver_report(self._reporter_ssrc, infos[:31])
+            if video:
+                packet += rtp.estimated_bitrate(self._reporter_ssrc, total_bps, video)
+            self._transport.send_rtcp(packet)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unbound:
+    """A track whose streams are known by their packets alone, and where these say what they are.
+
+    ``mid``, ``rid`` and ``repaired`` are numbers of header extensions; ``rids`` are the layers.
+    """
+
+    track: UpTrack
+    codec: sdp.Codec
+    rids: tuple[str, ...]
+    level: int | None
+    mid: int | None
+    rid: int | None
+    repaired: int | None
+
+    def layer_of(self, packet: bytes, number: int | None) -> str | None:
+        """The layer that a packet names in the extension ``number``; None for none."""
+        said = rtp.extension(packet, number) if self.rids and number is not None else None
+        return None if said is None else said.decode("ascii", "replace")

@@ -7,6 +7,7 @@ each medium. No I/O.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,15 @@ from rooms.errors import CodecUnsupported, SdpInvalid
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-_EXTENSIONS = {"audio": (MID_URI, AUDIO_LEVEL_URI), "video": (MID_URI,)}
+RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID_URI = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+_EXTENSIONS = {
+    "audio": (MID_URI, AUDIO_LEVEL_URI),
+    "video": (MID_URI, RID_URI, REPAIRED_RID_URI),
+}
+
+RIDS = ("l", "m", "h")
+"""The layers of a simulcast that we take, from the lowest to the best."""
 
 MAX_MEDIA = 32
 """Media sections in one description; more is refused."""
@@ -70,6 +79,9 @@ class OfferedMedia:
     ssrc: int | None
     rtx_ssrc: int | None
     extensions: tuple[tuple[int, str], ...]
+    rids: tuple[str, ...] = ()
+    """The layers of a simulcast (RFC 8853) that can be taken, from the lowest to the best; empty
+    where there is a single one, or where some are called otherwise than in :data:`RIDS`."""
 
     def choose(self, preferred: Sequence[str]) -> Codec:
         """The first of ``preferred`` that is offered; :class:`CodecUnsupported` if none is."""
@@ -112,7 +124,8 @@ def parse(text: str) -> RemoteDescription:
         raise SdpInvalid("no DTLS fingerprint or setup")
     if first.ice is None or not first.ice.usernameFragment or not first.ice.password:
         raise SdpInvalid("no ICE credentials")
-    media = tuple(_media(m) for m in description.media)
+    rids = _simulcasts(text)
+    media = tuple(_media(m, rids.get(n, ())) for n, m in enumerate(description.media))
     mids = [m.mid for m in media]
     if len(set(mids)) != len(mids) or not all(mids):
         raise SdpInvalid("media sections need distinct a=mid")
@@ -127,7 +140,24 @@ def parse(text: str) -> RemoteDescription:
     )
 
 
-def _media(media: MediaDescription) -> OfferedMedia:
+def _simulcasts(text: str) -> dict[int, tuple[str, ...]]:
+    """The layers that each media section offers to send, which aiortc's classes leave out.
+
+    An alternative (RFC 8853, 5.1) counts by its first stream id, and a paused one as any other.
+    """
+    found = {}
+    for number, section in enumerate(re.split(r"^m=", text, flags=re.MULTILINE)[1:]):
+        said = re.search(r"^a=simulcast:(?:.* )?send ([^ \r\n]+)", section, flags=re.MULTILINE)
+        if said is None:
+            continue
+        rids = {stream.split(",")[0].lstrip("~") for stream in said[1].split(";")}
+        announced = set(re.findall(r"^a=rid:([^ \r\n]+) send", section, flags=re.MULTILINE))
+        if len(rids) > 1 and rids <= announced and rids <= set(RIDS):
+            found[number] = tuple(rid for rid in RIDS if rid in rids)
+    return found
+
+
+def _media(media: MediaDescription, rids: tuple[str, ...]) -> OfferedMedia:
     numbered = [(c.payloadType or 0, c) for c in media.rtp.codecs]
     rtx = {
         str(c.parameters.get("apt", "")): number
@@ -152,6 +182,7 @@ def _media(media: MediaDescription) -> OfferedMedia:
         ssrc=ssrc,
         rtx_ssrc=rtx_ssrc,
         extensions=tuple((e.id, e.uri) for e in media.rtp.headerExtensions),
+        rids=rids if media.kind == "video" else (),
     )
 
 
@@ -294,6 +325,9 @@ def answer(
         ]
         lines.append("a=recvonly" if media.direction in ("sendonly", "sendrecv") else "a=inactive")
         lines += _codec_lines(codec)
+        if media.rids:
+            lines += [f"a=rid:{rid} recv" for rid in media.rids]
+            lines.append("a=simulcast:recv " + ";".join(media.rids))
     return _join(lines)
 
 

@@ -26,8 +26,9 @@ from rooms.errors import SdpInvalid
 from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.downtrack import DownTrack
+from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
-from server.sfu.seam import Binding, MediaTransport
+from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
 
 REPORT_INTERVAL_S = 1.0
@@ -41,7 +42,7 @@ class SubscribePeer:
         self,
         name: str,
         certificate: RTCCertificate,
-        binding: Binding,
+        ports: MediaPorts,
         on_offer: Callable[[str, str, list[tuple[str, UpTrack]]], None],
         on_closed: Callable[[SubscribePeer], None],
         *,
@@ -50,7 +51,7 @@ class SubscribePeer:
         self.name = name
         self.heard_ns = 0
         """When the receiver last sent RTCP; 0 before it has."""
-        self._transport = MediaTransport(certificate, binding, controlling=controlling)
+        self._transport = MediaTransport(certificate, ports, controlling=controlling)
         self._transport.on_rtcp = self._on_rtcp
         self._transport.on_closed = lambda: on_closed(self)
         self._transport.on_connected = self._on_connected
@@ -109,11 +110,11 @@ class SubscribePeer:
                 number = section.rtx_payload_type
                 if number is not None and section.rtx_ssrc is not None and number in rtx[mid]:
                     down.retransmit_apart(number, section.rtx_ssrc)
-                up.downs.append(down)
+                up.attach(down)
                 # Before the connection stands a key frame would be lost, and the next one late:
                 # requests are merged.
                 if self._transport.connected:
-                    up.request_key_frame()
+                    up.request_key_frame(down)
         if not self._started:
             self._started = True
             for candidate in remote.candidates:
@@ -137,8 +138,7 @@ class SubscribePeer:
     def _detach(self, mid: str) -> None:
         up, down = self._pairs.pop(mid)
         self._receptions.pop(down.ssrc, None)
-        if down in up.downs:
-            up.downs.remove(down)
+        up.detach(down)
         for number, section in enumerate(self._sections):
             if section.mid == mid:
                 self._sections[number] = sdp.SendingMedia(mid, section.codec, None, "", "")
@@ -183,8 +183,8 @@ class SubscribePeer:
         )
 
     def _on_connected(self) -> None:
-        for up, _ in self._pairs.values():
-            up.request_key_frame()
+        for up, down in self._pairs.values():
+            up.request_key_frame(down)
         self._reports = asyncio.create_task(self._report_loop())
 
     def _on_rtcp(self, packet: bytes) -> None:
@@ -217,17 +217,14 @@ class SubscribePeer:
     def _request_key_frame(self, ssrc: int) -> None:
         for up, down in self._pairs.values():
             if down.ssrc == ssrc:
-                up.request_key_frame()
+                up.request_key_frame(down)
 
     async def _report_loop(self) -> None:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             now_ns = time.monotonic_ns()
-            for up, down in self._pairs.values():
-                if up.report is None:
-                    continue
-                elapsed_ns = now_ns - up.report.arrival_ns
-                report = down.sender_report(up.report.ntp, up.report.rtp, elapsed_ns)
+            for _, down in self._pairs.values():
+                report = down.sender_report(now_ns)
                 if report is not None:
                     self._receptions[down.ssrc].sent(report, now_ns)
                     self._transport.send_rtcp(report)

@@ -1,55 +1,20 @@
-"""One published track: accept, remember, ask for what is missing, fan out.
+"""One published track: its layers, who follows which of them, and how loud it is.
 
-Before this in a packet's path: :mod:`server.sfu.seam` and :mod:`server.sfu.publish_peer`. After it:
-:mod:`server.sfu.downtrack` for each receiver and :mod:`server.sfu.tap` for the recorder.
-
-:meth:`UpTrack.receive` is the hot path: it runs for every packet, inside the datagram callback, and
-does only what each packet needs. Requests for lost packets are sent by a timer that runs while
-something is missing; reports are the peer's business, once a second.
+Beside a packet's path, which goes through :mod:`server.sfu.layer`: here is decided which layer each
+receiver and the recorder follow. Sound and pictures of one size have a single layer; a camera in
+simulcast has up to three, from the lowest to the best. Nothing here runs for each packet.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from aiortc.rtp import RtcpReceiverInfo
+from collections.abc import Callable, Sequence
 
 from server.sfu import rtp
 from server.sfu.downtrack import DownTrack
+from server.sfu.feed import Feed
+from server.sfu.layer import Follower, Layer, SenderReport, Tap
 from server.sfu.seam import MediaTransport
-
-HISTORY = 1024
-"""Packets kept for retransmission to receivers: about 5 s of video, 20 s of sound. A power of two.
-"""
-
-_MASK = HISTORY - 1
-
-MAX_MISSING = 512
-"""More missing at once is not repaired but skipped: a key frame is cheaper."""
-
-NACK_DELAY_S = 0.01
-"""Wait before the first request: packets that merely overtook each other need none."""
-
-NACK_POLL_S = 0.01
-NACK_INTERVAL_NS = 40_000_000
-"""Between two requests for the same packet; the round trip where that is longer."""
-
-MAX_ASKED = 256
-"""Packets in one round of requests, at most 4 bytes each: it fits one datagram."""
-
-LIVE_REPAIR_NS = 400_000_000
-"""A viewer does not wait longer than this, or three round trips; a recorder does."""
-
-ROUND_TRIPS = 16
-"""How many answers the measured round trip is the shortest of."""
-
-LATE_PACKETS = 3000
-"""A number further behind than this is no late packet but a sender that began anew (RFC 3550, A.1).
-"""
 
 LOUDNESS_PACKETS = 10
 """The newest packets whose loudness counts: 200 ms of Opus."""
@@ -60,26 +25,15 @@ SILENT = 127
 QUIET_AFTER_NS = 1_000_000_000
 """A track from which nothing has come for so long is silent, whatever its last packets said."""
 
-KEY_FRAME_INTERVAL_NS = 300_000_000
-"""Requests for a key frame are merged: at most one in this time goes to the sender."""
-
-Tap = Callable[[bytes, int], None]
-
-
-@dataclass(slots=True)
-class SenderReport:
-    """The last pair of times that the sender told: NTP (64 bit), RTP (32 bit), and when it came."""
-
-    ntp: int
-    rtp: int
-    arrival_ns: int
+STOPPED_NS = 600_000_000
+"""A layer this far behind the others is not sent any more."""
 
 
 class UpTrack:
     """A logical track of a participant, through any number of connections.
 
-    ``bind`` attaches it to an SSRC on a transport; a reconnected publisher binds the same track
-    again, and its receivers go on with continuous sequence numbers.
+    ``bind`` attaches it, or one layer of it, to an SSRC on a transport; a reconnected publisher
+    binds the same track again, and its receivers go on with continuous sequence numbers.
     """
 
     def __init__(
@@ -98,37 +52,37 @@ class UpTrack:
         self.codec = codec
         self.clock_hz = clock_hz
         self.is_video = clock_hz == 90000
+        self.layers: list[Layer] = [Layer(codec, clock_hz, repair_ns)]
+        """From the lowest to the best."""
         self.downs: list[DownTrack] = []
-        self.tap: Tap | None = None
+        self.ssrc: int | None = None
+        """Of the layer that came first on the present connection; the recorder's name for all."""
         self.on_report: Callable[[int, int, int], None] | None = None
         self.on_bound: Callable[[], None] | None = None
-        self.ssrc: int | None = None
-        self.report: SenderReport | None = None
-        self.packets = self.bytes = self.duplicates = self.unexpected = self.lost = 0
-        self.forwarded = self.octets = 0
-        """Packets, and bytes of their payloads, that went on to receivers."""
-        self.missed = 0
-        """Packets that had to be asked for, or were past asking: what the line lost."""
-        self.last_packet_ns = 0
         self._repair_ns = repair_ns
         self._transport: MediaTransport | None = None
-        self._reporter_ssrc = 0
-        self._payload_type = self._bound_payload_type = -1
-        self._level_extension: int | None = None
-        self._highest = -1
-        self._timestamp = 0
-        self._before: tuple[int, int, int] | None = None
-        self._base = 0
-        self._received = 0
-        self._reported = (0, 0)
-        self._missing: dict[int, list[int]] = {}
-        """By extended number: when it was noticed, first and last asked for (0: not yet)."""
-        self._round_trips: deque[int] = deque(maxlen=ROUND_TRIPS)
-        self._begins_anew_at = -1
-        self._history: list[bytes | None] = [None] * HISTORY
-        self._timer: asyncio.TimerHandle | None = None
-        self._key_frame_asked_ns = 0
-        self._key_frame_timer: asyncio.TimerHandle | None = None
+        self._feed: Feed | None = None
+        self._former: list[Layer] = []
+        """Layers that the publisher no longer has: they still count."""
+
+    def arrange(self, rids: Sequence[str]) -> None:
+        """The publisher sends these layers, from the lowest to the best; none: a single one."""
+        wanted: list[str | None] = list(rids) or [None]
+        if [layer.rid for layer in self.layers] == wanted:
+            return
+        known = {layer.rid: layer for layer in [*self._former, *self.layers]}
+        layers = [
+            known.pop(rid)
+            if rid in known
+            else Layer(self.codec, self.clock_hz, self._repair_ns, rid)
+            for rid in wanted
+        ]
+        self._former = list(known.values())
+        for layer in self._former:
+            layer.close()
+            layer.unbind()
+        self.layers = layers
+        self.watch()
 
     def bind(
         self,
@@ -137,109 +91,106 @@ class UpTrack:
         payload_type: int,
         reporter_ssrc: int,
         level_extension: int | None = None,
-    ) -> None:
-        """Take packets with this SSRC and payload type; our RTCP comes from ``reporter_ssrc``.
+        rid: str | None = None,
+    ) -> Layer:
+        """Let a layer take packets with this SSRC and payload type; returns the layer.
 
-        ``level_extension`` is the number under which the sender tells how loud each packet is.
+        The arguments are those of :meth:`Layer.bind`; ``rid`` is one of those in :meth:`arrange`.
         """
-        self._transport = transport
-        self.ssrc = ssrc
-        self._payload_type = self._bound_payload_type = payload_type
-        self._reporter_ssrc = reporter_ssrc
-        self._level_extension = level_extension
-        self.report = None
-        self._round_trips.clear()
-        self._begin_anew()
-        if self.on_bound is not None:
-            self.on_bound()
+        (layer,) = (layer for layer in self.layers if layer.rid == rid)
+        anew = transport is not self._transport
+        if anew:
+            self._transport = transport
+            for other in self.layers:
+                if other is not layer:
+                    other.unbind()
+        first = anew or self.ssrc is None or layer.ssrc == self.ssrc
+        layer.bind(transport, ssrc, payload_type, reporter_ssrc, level_extension)
+        if first:
+            self.ssrc = ssrc
+            if self.on_bound is not None:
+                self.on_bound()
+        return layer
 
     def close(self) -> None:
         """Stop timers and let go of the transport."""
         self._transport = None
-        for timer in (self._timer, self._key_frame_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._key_frame_timer = None
+        for layer in self.layers:
+            layer.close()
 
-    def receive(self, packet: bytes, now_ns: int) -> None:
-        """Take one plain packet of this track: the hot path."""
-        first, marker, sequence, timestamp, _ = rtp.HEADER.unpack_from(packet)
-        if marker & 0x7F != self._payload_type:
-            self.unexpected += 1
-            return
-        highest = self._highest
-        if highest < 0:
-            self._begin(sequence, timestamp, now_ns)
+    def attach(self, down: DownTrack) -> None:
+        """Let a receiver have the track from now on."""
+        self.downs.append(down)
+        if len(self.layers) == 1:
+            down.join(self.layers[0])
         else:
-            step = (sequence - highest) & 0xFFFF
-            if step == 0:
-                self.duplicates += 1
-                return
-            if step < 0x8000:
-                self._highest = highest + step
-                self._timestamp = timestamp
-                if step > 1:
-                    self._note_missing(highest + 1, highest + step, now_ns)
+            self.aim(down, self._best(down.level))
+
+    def detach(self, down: DownTrack) -> None:
+        """Let a receiver have it no longer."""
+        if down in self.downs:
+            self.downs.remove(down)
+            self._stay(down)
+            down.leave()
+
+    def set_level(self, down: DownTrack, level: int | None) -> None:
+        """Let a receiver have this layer at most, counted from the lowest; None: none at all."""
+        if level == down.level:
+            return
+        down.level = level
+        if down in self.downs:
+            self._direct(down)
+
+    def watch(self) -> None:
+        """Let everybody follow the best layer that they may have and that really arrives.
+
+        To be called a few times a second while there is more than one layer.
+        """
+        for down in self.downs:
+            self._direct(down)
+        feed = self._feed
+        if feed is not None and len(self.layers) > 1:
+            best = self._best(len(self.layers) - 1)
+            if best is not None and feed.layer is None:
+                feed.join(best)
+                best.request_key_frame()
             else:
-                times = self._missing.pop(highest - 0x10000 + step, None)
-                if times is None:
-                    self._take_unexpected(packet, sequence, 0x10000 - step, now_ns)
-                    return
-                if times[1]:
-                    self._round_trips.append(now_ns - times[1])
-        self._history[sequence & _MASK] = packet
-        self._received += 1
-        self.packets += 1
-        self.bytes += len(packet)
-        self.last_packet_ns = now_ns
-        if self.tap is not None:
-            self.tap(packet, now_ns)
-        if self.downs:
-            # Header extensions have the publisher's numbers and its own clock: they end here.
-            body = packet[rtp.payload_start(packet) :]
-            first = 0x80 | (first & 0x20)
-            marker &= 0x80
-            self.forwarded += 1
-            self.octets += len(body)
-            for down in self.downs:
-                down.forward(first, marker, sequence, timestamp, body)
+                self.aim(feed, best)
+
+    def aim(self, follower: Follower, layer: Layer | None) -> None:
+        """Let ``follower`` go over to ``layer`` at its next key frame; None: where it is."""
+        if layer is not None and follower in layer.arriving:
+            if layer.arriving[follower][0] < 0:
+                layer.request_key_frame()
+            return
+        self._stay(follower)
+        if layer is not None and follower.layer is not layer:
+            layer.expect(follower)
 
     def silence(self) -> None:
         """Take nothing until :meth:`listen`; what comes is counted as unexpected."""
-        self._payload_type = -1
+        for layer in self.layers:
+            layer.silence()
 
     def listen(self) -> None:
         """Take packets again."""
-        self._payload_type = self._bound_payload_type
+        for layer in self.layers:
+            layer.listen()
 
-    def receive_retransmission(self, packet: bytes, now_ns: int) -> None:
-        """Take one packet of the retransmission stream."""
-        if self.ssrc is None or self._payload_type < 0:
-            return
-        original = rtp.undo_retransmission(packet, self._payload_type, self.ssrc)
-        if original is not None:
-            self.receive(original, now_ns)
-
-    def receive_report(self, ntp: int, rtp_time: int, now_ns: int) -> None:
+    def receive_report(self, layer: Layer, ntp: int, rtp_time: int, now_ns: int) -> None:
         """Take the sender's report: the pair of times that puts its tracks in step."""
-        self.report = SenderReport(ntp, rtp_time, now_ns)
-        if self.on_report is not None:
-            self.on_report(ntp, rtp_time, now_ns)
+        layer.report = SenderReport(ntp, rtp_time, now_ns)
+        if self.on_report is not None and self._feed is not None:
+            self._feed.report(layer, ntp, rtp_time, now_ns, self.on_report)
 
-    @property
-    def round_trip_ns(self) -> int:
-        """To the sender and back, as its latest retransmissions showed; 0 before the first.
-
-        The shortest of them: the others were asked for more than once.
-        """
-        return min(self._round_trips, default=0)
-
-    def history(self, sequence: int) -> bytes | None:
-        """The packet with this sequence number, if it is still kept."""
-        packet = self._history[sequence & _MASK]
-        if packet is None or packet[2] << 8 | packet[3] != sequence:
-            return None
-        return packet
+    def request_key_frame(self, down: DownTrack | None = None) -> None:
+        """Ask the sender for a key frame: for this receiver, or for the recorder."""
+        follower: Follower | None = down if down is not None else self._feed
+        if follower is None or follower.layer is None:
+            wanted = [layer for layer in self.layers if layer.begun] or self.layers
+            wanted[-1].request_key_frame()
+        else:
+            follower.layer.request_key_frame()
 
     def loudness(self) -> int | None:
         """How loud the track is now, in -dBov (RFC 6464): 0 is the loudest, 127 silence.
@@ -247,142 +198,112 @@ class UpTrack:
         The loudest of the newest packets, and silence where nothing comes any more. None where the
         sender does not tell. Read from the history: to be called a few times a second.
         """
-        number = self._level_extension
-        if number is None or self._highest < 0:
+        layer = self.layers[0]
+        newest, number = layer.newest, layer.level_extension
+        if number is None or newest is None or not layer.begun:
             return None
-        if time.monotonic_ns() - self.last_packet_ns > QUIET_AFTER_NS:
+        if time.monotonic_ns() - layer.last_packet_ns > QUIET_AFTER_NS:
             return SILENT
         levels = []
-        for sequence in range(self._highest - LOUDNESS_PACKETS + 1, self._highest + 1):
-            packet = self.history(sequence & 0xFFFF)
+        for sequence in range(newest.number - LOUDNESS_PACKETS + 1, newest.number + 1):
+            packet = layer.history(sequence & 0xFFFF)
             level = None if packet is None else rtp.extension(packet, number)
             if level:
                 levels.append(level[0] & 0x7F)
         return min(levels, default=None)
 
-    def request_key_frame(self) -> None:
-        """Ask the sender for a key frame; wishes that come close together become one request."""
-        if not self.is_video or self._transport is None or self._key_frame_timer is not None:
-            return
-        wait_ns = self._key_frame_asked_ns + KEY_FRAME_INTERVAL_NS - time.monotonic_ns()
-        if wait_ns <= 0:
-            self._send_key_frame_request()
-        else:
-            loop = asyncio.get_running_loop()
-            self._key_frame_timer = loop.call_later(wait_ns / 1e9, self._send_key_frame_request)
+    @property
+    def tap(self) -> Tap | None:
+        """What the recorder takes packets by; set, it gets them from now on."""
+        return None if self._feed is None else self._feed.sink
 
-    def receiver_info(self) -> RtcpReceiverInfo | None:
-        """This track's block of the receiver report, since the last one (RFC 3550, 6.4.1)."""
-        if self._highest < 0 or self.ssrc is None:
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        if self._feed is not None:
+            self._stay(self._feed)
+            self._feed.leave()
+        self._feed = None
+        if tap is not None:
+            self._feed = Feed(self.ssrc or 0, tap, self._repair_ns)
+            best = self._best(len(self.layers) - 1)
+            if best is None:
+                best = next((layer for layer in self.layers if layer.ssrc == self.ssrc), None)
+            self._feed.join(best or self.layers[-1])
+
+    @property
+    def recorded(self) -> Layer | None:
+        """The layer that the recorder gets."""
+        return None if self._feed is None else self._feed.layer
+
+    @property
+    def last_packet_ns(self) -> int:
+        """When something last came."""
+        return max(layer.last_packet_ns for layer in self.layers)
+
+    @property
+    def packets(self) -> int:
+        """Packets that came."""
+        return sum(layer.packets for layer in self._all())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of them."""
+        return sum(layer.bytes for layer in self._all())
+
+    @property
+    def duplicates(self) -> int:
+        """Packets that were there already."""
+        return sum(layer.duplicates for layer in self._all())
+
+    @property
+    def unexpected(self) -> int:
+        """Packets of another payload type than agreed."""
+        return sum(layer.unexpected for layer in self._all())
+
+    @property
+    def lost(self) -> int:
+        """Packets given up."""
+        return sum(layer.repair.lost for layer in self._all())
+
+    @property
+    def missed(self) -> int:
+        """Packets that had to be asked for, or were past asking: what the line lost."""
+        return sum(layer.repair.missed for layer in self._all())
+
+    @property
+    def round_trip_ns(self) -> int:
+        """To the sender and back, as its latest retransmissions showed; 0 before the first."""
+        trips = [layer.repair.round_trip_ns for layer in self.layers]
+        return min((trip for trip in trips if trip), default=0)
+
+    def _all(self) -> list[Layer]:
+        return [*self._former, *self.layers]
+
+    def _best(self, level: int | None) -> Layer | None:
+        """The best layer up to ``level`` that arrives, or else the lowest above it; or None."""
+        if level is None:
             return None
-        expected = self._highest - self._base + 1
-        lost = max(expected - self._received, 0)
-        expected_now, lost_now = expected - self._reported[0], lost - self._reported[1]
-        self._reported = (expected, lost)
-        fraction = min(max(lost_now, 0) * 256 // expected_now, 255) if expected_now > 0 else 0
-        lsr = dlsr = 0
-        if self.report is not None:
-            lsr = (self.report.ntp >> 16) & 0xFFFFFFFF
-            dlsr = (time.monotonic_ns() - self.report.arrival_ns) * 65536 // 1_000_000_000
-        return RtcpReceiverInfo(
-            ssrc=self.ssrc,
-            fraction_lost=fraction,
-            packets_lost=min(lost, 0x7FFFFF),
-            highest_sequence=self._highest & 0xFFFFFFFF,
-            jitter=0,
-            lsr=lsr,
-            dlsr=dlsr & 0xFFFFFFFF,
-        )
+        newest_ns = self.last_packet_ns
+        arriving = [
+            (n, layer)
+            for n, layer in enumerate(self.layers)
+            if layer.begun and newest_ns - layer.last_packet_ns < STOPPED_NS
+        ]
+        allowed = [layer for n, layer in arriving if n <= level]
+        return allowed[-1] if allowed else next((layer for _, layer in arriving), None)
 
-    def _begin(self, sequence: int, timestamp: int, now_ns: int) -> None:
-        """The first packet of a binding: receivers go on where the last binding ended."""
-        self._highest = self._base = sequence
-        self._timestamp = timestamp
-        before, self._before = self._before, None
-        if before is not None:
-            passed = max((now_ns - before[2]) * self.clock_hz // 1_000_000_000, 1)
-            for down in self.downs:
-                down.rebase(sequence, timestamp, before[0], before[1] + passed)
+    def _direct(self, down: DownTrack) -> None:
+        """Let a receiver go where its level says."""
+        if down.level is None:
+            self._stay(down)
+            down.leave()
+        elif len(self.layers) == 1 and down.fresh:
+            down.join(self.layers[0])
+        else:
+            self.aim(down, self._best(down.level))
 
-    def _begin_anew(self) -> None:
-        """What comes next has numbers of its own."""
-        if self._highest >= 0:
-            self._before = (self._highest, self._timestamp, self.last_packet_ns)
-        self._highest = -1
-        self._received = 0
-        self._reported = (0, 0)
-        self._missing.clear()
-        self._history = [None] * HISTORY
-
-    def _take_unexpected(self, packet: bytes, sequence: int, behind: int, now_ns: int) -> None:
-        """A packet that nobody lacks: a duplicate, or given up; two in a row far off are a jump."""
-        self.duplicates += 1
-        if behind <= LATE_PACKETS:
-            return
-        if sequence != self._begins_anew_at:
-            self._begins_anew_at = (sequence + 1) & 0xFFFF
-            return
-        self._begin_anew()
-        self.request_key_frame()
-        self.receive(packet, now_ns)
-
-    def _note_missing(self, start: int, stop: int, now_ns: int) -> None:
-        if stop - start + len(self._missing) > MAX_MISSING:
-            start = self._skip(start, stop)
-        for extended in range(start, stop):
-            self._missing[extended] = [now_ns, 0, 0]
-        if self._missing and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(NACK_DELAY_S, self._ask_again)
-
-    def _skip(self, start: int, stop: int) -> int:
-        """More is missing than is asked for; returns from where on it is.
-
-        Pictures without the ones before them are of no use; of sound, each newest packet is.
-        """
-        kept = 0 if self.is_video else min(stop - start, MAX_MISSING)
-        known = 0 if self.is_video else MAX_MISSING - kept
-        for extended in list(self._missing)[: max(len(self._missing) - known, 0)]:
-            self.missed += not self._missing.pop(extended)[1]
-            self.lost += 1
-        self.lost += stop - start - kept
-        self.missed += stop - start - kept
-        self.request_key_frame()
-        return stop - kept
-
-    def _patience_ns(self) -> int:
-        """How long a missing packet is worth asking for."""
-        if self.tap is not None:
-            return self._repair_ns
-        return min(max(LIVE_REPAIR_NS, 3 * self.round_trip_ns), self._repair_ns)
-
-    def _ask_again(self) -> None:
-        self._timer = None
-        now_ns = time.monotonic_ns()
-        give_up_ns = now_ns - self._patience_ns()
-        again_ns = now_ns - max(NACK_INTERVAL_NS, self.round_trip_ns)
-        ask: list[int] = []
-        for extended, times in list(self._missing.items()):
-            if times[0] < give_up_ns:
-                del self._missing[extended]
-                self.lost += 1
-                self.missed += not times[1]
-                self.request_key_frame()
-            elif times[2] < again_ns and len(ask) < MAX_ASKED:
-                times[2] = now_ns
-                if not times[1]:
-                    times[1] = now_ns
-                    self.missed += 1
-                ask.append(extended & 0xFFFF)
-        if ask and self._transport is not None and self.ssrc is not None:
-            self._transport.send_rtcp(
-                rtp.negative_acknowledgement(self._reporter_ssrc, self.ssrc, ask)
-            )
-        if self._missing:
-            self._timer = asyncio.get_running_loop().call_later(NACK_POLL_S, self._ask_again)
-
-    def _send_key_frame_request(self) -> None:
-        self._key_frame_timer = None
-        if self._transport is None or self.ssrc is None:
-            return
-        self._key_frame_asked_ns = time.monotonic_ns()
-        self._transport.send_rtcp(rtp.picture_loss_indication(self._reporter_ssrc, self.ssrc))
+    def _stay(self, follower: Follower) -> None:
+        """Let a follower wait for nothing any more."""
+        for layer in self._all():
+            layer.arriving.pop(follower, None)
+            layer.leaving.pop(follower, None)

@@ -24,7 +24,7 @@ from scribe import Keys
 from recorder import certificates, wire
 from recorder.reorder import Reorder
 from recorder.verify import verify
-from server.sfu import layer, repair, uptrack
+from server.sfu import repair
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
 
@@ -130,7 +130,7 @@ def test_what_arrives_is_recorded_once_and_the_rest_is_declared(
         check_repair(room, recorder.inputs, first, trouble, skipped)
 
     with pytest.MonkeyPatch.context() as patch:
-        virtual_time.run(test(), patch, layer, repair, uptrack)
+        virtual_time.run(test(), patch, *CLOCKED)
 
 
 @pytest.fixture(scope="session")
@@ -266,7 +266,7 @@ def test_the_archive_says_what_it_lacks(
             up.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        virtual_time.run(test(), patch, layer, repair, uptrack)
+        virtual_time.run(test(), patch, *CLOCKED)
     with TemporaryDirectory() as folder:
         job = make_job(Path(folder), keys.job, repair_wait_us=RECORDER_WAITS_NS // 1000)
         layout = record(job, inputs)

@@ -11,14 +11,14 @@ import virtual_time
 from bad_line import Trouble
 from line_ends import CLOCKED, FIRST_ROUND, PACKETS_PER_S, Room
 
-from server.sfu import layer, repair, uptrack
+from server.sfu import repair
 
 BAD, WORSE = Trouble(loss=0.05, delay_s=0.05), Trouble(loss=0.2, delay_s=0.05)
 
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    return lambda test: virtual_time.run(test, monkeypatch, layer, repair, uptrack)
+    return lambda test: virtual_time.run(test, monkeypatch, *CLOCKED)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

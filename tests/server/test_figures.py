@@ -11,7 +11,9 @@ from aiortc.rtp import RtcpReceiverInfo
 from far_end import Wire, packet, track
 
 from server.figures import DEAF_NS, SEND_NS, Figures
+from server.sfu.downtrack import Counts
 from server.sfu.reception import Reception
+from server.sfu.uptrack import UpTrack
 
 SECOND = 1_000_000_000
 
@@ -19,7 +21,13 @@ SECOND = 1_000_000_000
 class Sent:
     """Stands where a down track stands."""
 
-    packets = retransmitted = 0
+    def __init__(self, up: UpTrack) -> None:
+        self.packets = 0
+        self._up = up
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.packets, 0, self._up.lost, self._up.missed)
 
 
 class Scene:
@@ -28,7 +36,7 @@ class Scene:
     def __init__(self) -> None:
         self.up = track(Wire())
         self.reception = Reception()
-        self.down = Sent()
+        self.down = Sent(self.up)
         self.subscriber = SimpleNamespace(
             sending=[(self.up, self.down, self.reception)], heard_ns=0, rejected=0
         )
@@ -55,7 +63,7 @@ class Scene:
         for n in range(packets):
             self.sequence += 1
             if n >= up_lost:
-                self.up.receive(packet(self.sequence), self.now_ns)
+                self.up.layers[0].receive(packet(self.sequence), self.now_ns)
         self.down.packets += packets - up_lost
         if self.subscriber.heard_ns or packets:
             self.subscriber.heard_ns = self.now_ns

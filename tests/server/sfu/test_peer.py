@@ -157,6 +157,7 @@ async def test_a_track_added_and_removed_while_connected(call: Call) -> None:
 
 async def test_sender_reports_reach_the_track(call: Call) -> None:
     seen: list[tuple[int, int, int]] = []
+    call.up["audio"].tap = lambda packet, now_ns: None
     call.up["audio"].on_report = lambda ntp, rtp, now_ns: seen.append((ntp, rtp, now_ns))
     await call.publish()
     await until(lambda: bool(seen))

@@ -46,7 +46,7 @@ async def recorder(folder: Path) -> AsyncIterator[tuple[Recorder, asyncio.Stream
 
 def feed(up: UpTrack, first: int, count: int) -> None:
     for sequence in range(first, first + count):
-        up.receive(packet(sequence, payload=b"p" * 100), 1_000_000 * sequence)
+        up.layers[0].receive(packet(sequence, payload=b"p" * 100), 1_000_000 * sequence)
 
 
 async def until_n(far: Recorder, n: int) -> None:

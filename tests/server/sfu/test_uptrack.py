@@ -21,9 +21,9 @@ def test_each_packet_is_taken_once_whatever_the_order(start: int, order: list[in
         up = track(Wire())
         taken: list[int] = []
         up.tap = lambda data, now_ns: taken.append(int.from_bytes(data[2:4]))
-        up.receive(packet(start), 0)
+        up.layers[0].receive(packet(start), 0)
         for step in order:
-            up.receive(packet(start + 1 + step), 0)
+            up.layers[0].receive(packet(start + 1 + step), 0)
         up.close()
         assert len(taken) == len(set(taken))
         assert set(taken) == {start} | {(start + 1 + step) & 0xFFFF for step in order}
@@ -35,15 +35,15 @@ async def test_what_is_missing_is_asked_for_and_repaired_by_retransmission() -> 
     wire = Wire()
     up = track(wire)
     for sequence in (65533, 65534, 2, 3):
-        up.receive(packet(sequence), time.monotonic_ns())
+        up.layers[0].receive(packet(sequence), time.monotonic_ns())
     await asyncio.sleep(0.05)
     nacks = [p for p in wire.rtcp if isinstance(p, RtcpRtpfbPacket)]
     assert {s for nack in nacks for s in nack.lost} == {65535, 0, 1}
     for sequence in (65535, 0, 1):
         original = RtpPacket.parse(packet(sequence, payload=b"again"))
         wrapped = wrap_rtx(original, payload_type=97, sequence_number=7, ssrc=55)
-        up.receive_retransmission(wrapped.serialize(), 0)
-        assert up.history(sequence) == packet(sequence, payload=b"again")
+        up.layers[0].receive_retransmission(wrapped.serialize(), 0)
+        assert up.layers[0].history(sequence) == packet(sequence, payload=b"again")
     up.close()
     assert up.packets == 7
 
@@ -51,8 +51,8 @@ async def test_what_is_missing_is_asked_for_and_repaired_by_retransmission() -> 
 async def test_what_is_not_repaired_in_time_is_lost_and_a_key_frame_is_wanted() -> None:
     wire = Wire()
     up = track(wire, repair_ns=1)
-    up.receive(packet(1), 1)
-    up.receive(packet(3), 1)
+    up.layers[0].receive(packet(1), 1)
+    up.layers[0].receive(packet(3), 1)
     await asyncio.sleep(0.05)
     assert up.lost == 1
     assert any(isinstance(p, RtcpPsfbPacket) for p in wire.rtcp)
@@ -72,19 +72,19 @@ def test_a_foreign_payload_type_is_counted_and_left_out() -> None:
     up = track(Wire())
     foreign = bytearray(packet(1))
     foreign[1] = 100
-    up.receive(bytes(foreign), 0)
+    up.layers[0].receive(bytes(foreign), 0)
     assert (up.unexpected, up.packets) == (1, 0)
 
 
 def test_a_receiver_sees_one_stream_through_a_reconnection() -> None:
     out = Wire()
     up = track(Wire())
-    up.downs.append(down(out, up))
+    up.attach(down(out, up))
     for i in range(3):
-        up.receive(packet(100 + i, 3000 * i), 10**9)
+        up.layers[0].receive(packet(100 + i, 3000 * i), 10**9)
     up.bind(cast(Any, Wire()), 777, PAYLOAD_TYPE, 1)
     for i in range(3):
-        up.receive(packet(60000 + i, 5_000_000 + 3000 * i, ssrc=777), 3 * 10**9)
+        up.layers[0].receive(packet(60000 + i, 5_000_000 + 3000 * i, ssrc=777), 3 * 10**9)
     sent = [RtpPacket.parse(p) for p in out.rtp]
     assert [p.sequence_number for p in sent] == [100, 101, 102, 103, 104, 105]
     assert {p.ssrc for p in sent} == {99}
@@ -97,9 +97,9 @@ def test_a_receiver_gets_again_what_it_asks_for_and_nothing_else() -> None:
     out = Wire()
     up = track(Wire())
     receiver = down(out, up)
-    up.downs.append(receiver)
+    up.attach(receiver)
     for i in range(5):
-        up.receive(packet(10 + i, 3000 * i, bytes([i])), 1)
+        up.layers[0].receive(packet(10 + i, 3000 * i, bytes([i])), 1)
     out.rtp.clear()
     receiver.retransmit([11, 13, 9000], 1)
     assert [p[-1] for p in out.rtp] == [1, 3]
@@ -108,12 +108,12 @@ def test_a_receiver_gets_again_what_it_asks_for_and_nothing_else() -> None:
 def test_header_extensions_end_here() -> None:
     out = Wire()
     up = track(Wire())
-    up.downs.append(down(out, up))
+    up.attach(down(out, up))
     plain = packet(1, 0, b"payload")
     extended = (
         bytes([plain[0] | 0x10]) + plain[1:12] + b"\xbe\xde\x00\x01\x10a\x00\x00" + b"payload"
     )
-    up.receive(extended, 1)
+    up.layers[0].receive(extended, 1)
     assert RtpPacket.parse(out.rtp[0]).payload == b"payload"
     assert not out.rtp[0][0] & 0x10
     assert rtp.extension(extended, 1) == b"a"
@@ -146,11 +146,11 @@ async def test_how_loud_a_track_is_is_what_its_newest_packets_say() -> None:
     assert up.loudness() is None
     now_ns = time.monotonic_ns()
     for sequence, level in enumerate([0x80 | 5, 0x80 | 60, 0x80 | 40, 127]):
-        up.receive(spoken(sequence, level), now_ns)
+        up.layers[0].receive(spoken(sequence, level), now_ns)
     assert up.loudness() == 5
     for sequence in range(4, 4 + uptrack.LOUDNESS_PACKETS - 2):
-        up.receive(spoken(sequence, 0x80 | 90), now_ns)
+        up.layers[0].receive(spoken(sequence, 0x80 | 90), now_ns)
     assert up.loudness() == 40
-    up.last_packet_ns = now_ns - uptrack.QUIET_AFTER_NS
+    up.layers[0].last_packet_ns = now_ns - uptrack.QUIET_AFTER_NS
     assert up.loudness() == uptrack.SILENT
     up.close()

@@ -1,0 +1,445 @@
+"""One incoming stream of a track: accept, remember, ask for what is missing, fan out.
+
+Before this in a packet's path: :mod:`server.sfu.seam` and :mod:`server.sfu.publish_peer`. After it:
+:mod:`server.sfu.downtrack` for each receiver, :mod:`server.sfu.feed` and :mod:`server.sfu.tap` for
+the recorder. Sound and single pictures have one; a camera in simulcast has one for each size.
+
+:meth:`Layer.receive` is the hot path: it runs for every packet, inside the datagram callback, and
+does only what each packet needs. While somebody waits to go from one layer to another, or a key
+frame is awaited, packets are looked at more closely (:meth:`Layer._attend`); reports are the peer's
+business, twice a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from aiortc.rtp import RtcpReceiverInfo
+
+from server.sfu import rtp
+from server.sfu.arrival import Arrival
+from server.sfu.pictures import picture_height, starts_key_frame
+from server.sfu.repair import Repair
+from server.sfu.seam import MediaTransport
+
+if TYPE_CHECKING:
+    from server.sfu.downtrack import DownTrack
+
+HISTORY = 1024
+"""Packets kept for retransmission to receivers: about 5 s of video, 20 s of sound. A power of two.
+"""
+
+_MASK = HISTORY - 1
+_SAMPLED = 7
+"""Every eighth packet tells how evenly the stream arrives."""
+
+LATE_PACKETS = 3000
+"""A number further behind than this is no late packet but a sender that began anew (RFC 3550, A.1).
+"""
+
+KEY_FRAME_INTERVAL_NS = 300_000_000
+"""Requests for a key frame are merged: at most one in this time goes to the sender."""
+
+STOPPED_NS = 100_000_000
+"""A layer from which nothing has come for so long is not in the middle of a picture."""
+
+COMPLETION_NS = 150_000_000
+"""So long a key frame waits for the last picture of the layer before it to be complete."""
+
+_FRESH_PACKETS = 24
+"""A key frame no further back than this is as good as the next one."""
+
+_LOOK_BACK = 16
+"""So many lost packets before a packet leave it open whether a picture starts with it."""
+
+Tap = Callable[[bytes, int], None]
+
+
+class SenderReport(NamedTuple):
+    """The last pair of times that the sender told: NTP (64 bit), RTP (32 bit), and when it came."""
+
+    ntp: int
+    rtp: int
+    arrival_ns: int
+
+
+class Newest(NamedTuple):
+    """Where a layer stands: the extended number, timestamp and arrival of its newest packet."""
+
+    number: int
+    timestamp: int
+    arrival_ns: int
+    packet: bytes
+    whole: bool
+    """Whether its picture ends with it."""
+
+
+class Follower(Protocol):
+    """What gets the packets of one layer at a time, and can go over to another."""
+
+    layer: Layer | None
+
+    def cross(self, to: Layer, first: int, after: Newest | None, now_ns: int) -> None:
+        """Leave the present layer; packets of ``to`` follow from the extended number ``first`` on.
+
+        ``after`` is where the present layer stands, None without any.
+        """
+
+    def take(self, packet: bytes, now_ns: int) -> None:
+        """Take a packet that came before the crossing."""
+
+
+class Layer:
+    """One stream of a track, through any number of connections.
+
+    ``bind`` attaches it to an SSRC on a transport; a reconnected publisher binds it again, and its
+    receivers go on with continuous sequence numbers. ``rid`` is None where there is only one.
+    """
+
+    def __init__(self, codec: str, clock_hz: int, repair_ns: int, rid: str | None = None) -> None:
+        self.rid = rid
+        self.codec = codec
+        self.clock_hz = clock_hz
+        self.is_video = clock_hz == 90000
+        self.downs: list[DownTrack] = []
+        self.tap: Tap | None = None
+        self.arriving: dict[Follower, tuple[int, int]] = {}
+        """Who waits for a key frame here: the number that it starts with (-1: none yet), when it
+        came."""
+        self.leaving: dict[Follower, Layer] = {}
+        """Who goes over to another layer as soon as a picture of this one is complete."""
+        self.ssrc: int | None = None
+        self.level_extension: int | None = None
+        self.report: SenderReport | None = None
+        self.binding = 0
+        self.height: int | None = None
+        """Of the newest key frame that was looked at, in pixels."""
+        self._key_frame: tuple[int, int] = (-1, 0)
+        """The number that it starts with, and when that came."""
+        self.key_frames = 0
+        self.packets = self.bytes = self.duplicates = self.unexpected = 0
+        self.forwarded = self.octets = 0
+        """Packets, and bytes of their payloads, that went on to receivers."""
+        self.last_packet_ns = 0
+        self.repair = Repair(repair_ns, self.is_video, self._ask, self.request_key_frame)
+        self.arrival = Arrival(clock_hz)
+        self._transport: MediaTransport | None = None
+        self._reporter_ssrc = 0
+        self._payload_type = self._bound_payload_type = -1
+        self._highest = -1
+        self._timestamp = 0
+        self._before: Newest | None = None
+        self._base = 0
+        self._packets_before = 0
+        self._reported = (0, 0)
+        self._missing = self.repair.missing
+        self._begins_anew_at = -1
+        self._history: list[bytes | None] = [None] * HISTORY
+        self._attentive = self.is_video
+        self._key_frame_awaited = self.is_video
+        self._key_frame_asked_ns = 0
+        self._key_frame_timer: asyncio.TimerHandle | None = None
+
+    def bind(
+        self,
+        transport: MediaTransport,
+        ssrc: int,
+        payload_type: int,
+        reporter_ssrc: int,
+        level_extension: int | None = None,
+    ) -> None:
+        """Take packets with this SSRC and payload type; our RTCP comes from ``reporter_ssrc``.
+
+        ``level_extension`` is the number under which the sender tells how loud each packet is.
+        """
+        self.unbind()
+        self._transport = transport
+        self.ssrc = ssrc
+        self._payload_type = self._bound_payload_type = payload_type
+        self._reporter_ssrc = reporter_ssrc
+        self.level_extension = level_extension
+
+    def unbind(self) -> None:
+        """Take nothing until it is bound again: the connection that it came on is no more."""
+        self._transport = None
+        self.ssrc = self.report = None
+        self._payload_type = self._bound_payload_type = -1
+        self.repair.forget_line()
+        self.arrival = Arrival(self.clock_hz)
+        self._begin_anew()
+
+    def close(self) -> None:
+        """Stop timers and let go of the transport."""
+        self._transport = None
+        self.repair.stop()
+        if self._key_frame_timer is not None:
+            self._key_frame_timer.cancel()
+            self._key_frame_timer = None
+
+    def receive(self, packet: bytes, now_ns: int) -> None:
+        """Take one plain packet of this stream: the hot path."""
+        first, marker, sequence, timestamp, _ = rtp.HEADER.unpack_from(packet)
+        if marker & 0x7F != self._payload_type:
+            self.unexpected += 1
+            return
+        highest = self._highest
+        if highest < 0:
+            self._begin(packet, sequence, timestamp, now_ns)
+        else:
+            step = (sequence - highest) & 0xFFFF
+            if step == 0 or step >= 0x8000:
+                self._receive_late(packet, highest - (0x10000 - step & 0xFFFF), now_ns)
+                return
+            self._highest = highest + step
+            self._timestamp = timestamp
+            if step > 1:
+                self.repair.note(highest + 1, highest + step, now_ns)
+            if not sequence & _SAMPLED:
+                self.arrival.sample(timestamp, now_ns)
+        self._history[sequence & _MASK] = packet
+        self.packets += 1
+        self.bytes += len(packet)
+        self.last_packet_ns = now_ns
+        if self._attentive:
+            self._attend(packet, self._highest, now_ns)
+        if self.tap is not None:
+            self.tap(packet, now_ns)
+        if self.downs:
+            # Header extensions have the publisher's numbers and its own clock: they end here.
+            body = packet[rtp.payload_start(packet) :]
+            first = 0x80 | (first & 0x20)
+            marker &= 0x80
+            self.forwarded += 1
+            self.octets += len(body)
+            for down in self.downs:
+                down.forward(first, marker, sequence, timestamp, body)
+
+    def silence(self) -> None:
+        """Take nothing until :meth:`listen`; what comes is counted as unexpected."""
+        self._payload_type = -1
+
+    def listen(self) -> None:
+        """Take packets again."""
+        self._payload_type = self._bound_payload_type
+
+    def receive_retransmission(self, packet: bytes, now_ns: int) -> None:
+        """Take one packet of the retransmission stream."""
+        if self.ssrc is None or self._payload_type < 0:
+            return
+        original = rtp.undo_retransmission(packet, self._payload_type, self.ssrc)
+        if original is not None:
+            self.receive(original, now_ns)
+
+    @property
+    def newest(self) -> Newest | None:
+        """The newest packet, of this binding or else of the one before; None before the first."""
+        packet = None if self._highest < 0 else self.history(self._highest & 0xFFFF)
+        if packet is None:
+            return self._before
+        return Newest(
+            self._highest,
+            self._timestamp,
+            self.last_packet_ns,
+            packet,
+            whole=packet[1] > 127,
+        )
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come in the present binding."""
+        return self._highest >= 0
+
+    def history(self, sequence: int) -> bytes | None:
+        """The packet with this sequence number, if it is still kept."""
+        packet = self._history[sequence & _MASK]
+        if packet is None or packet[2] << 8 | packet[3] != sequence:
+            return None
+        return packet
+
+    def extended(self, sequence: int) -> int:
+        """The number that goes on counting, of one that is not newer than the newest."""
+        return self._highest - ((self._highest - sequence) & 0xFFFF)
+
+    def expect(self, follower: Follower) -> None:
+        """Let ``follower`` come over at the next key frame, which is asked for."""
+        self._attentive = True
+        first, _ = self._key_frame
+        if first >= 0 and self._highest - first < _FRESH_PACKETS:
+            self.arriving[follower] = self._key_frame
+        else:
+            self.arriving[follower] = (-1, 0)
+            self.request_key_frame()
+
+    def request_key_frame(self) -> None:
+        """Ask the sender for a key frame; wishes that come close together become one request."""
+        if not self.is_video or self._transport is None:
+            return
+        self._attentive = self._key_frame_awaited = True
+        if self._key_frame_timer is not None:
+            return
+        wait_ns = self._key_frame_asked_ns + KEY_FRAME_INTERVAL_NS - time.monotonic_ns()
+        if wait_ns <= 0:
+            self._send_key_frame_request()
+        else:
+            loop = asyncio.get_running_loop()
+            self._key_frame_timer = loop.call_later(wait_ns / 1e9, self._send_key_frame_request)
+
+    def receiver_info(self) -> RtcpReceiverInfo | None:
+        """This stream's block of the receiver report, since the last one (RFC 3550, 6.4.1)."""
+        if self._highest < 0 or self.ssrc is None:
+            return None
+        expected = self._highest - self._base + 1
+        lost = max(expected - (self.packets - self._packets_before), 0)
+        expected_now, lost_now = expected - self._reported[0], lost - self._reported[1]
+        self._reported = (expected, lost)
+        fraction = min(max(lost_now, 0) * 256 // expected_now, 255) if expected_now > 0 else 0
+        lsr = dlsr = 0
+        if self.report is not None:
+            lsr = (self.report.ntp >> 16) & 0xFFFFFFFF
+            dlsr = (time.monotonic_ns() - self.report.arrival_ns) * 65536 // 1_000_000_000
+        return RtcpReceiverInfo(
+            ssrc=self.ssrc,
+            fraction_lost=fraction,
+            packets_lost=min(lost, 0x7FFFFF),
+            highest_sequence=self._highest & 0xFFFFFFFF,
+            jitter=self.arrival.jitter & 0xFFFFFFFF,
+            lsr=lsr,
+            dlsr=dlsr & 0xFFFFFFFF,
+        )
+
+    def _begin(self, packet: bytes, sequence: int, timestamp: int, now_ns: int) -> None:
+        """The first packet of a binding: receivers go on where the last binding ended."""
+        self._highest = self._base = sequence
+        self._timestamp = timestamp
+        self._packets_before = self.packets
+        before, self._before = self._before, None
+        for down in self.downs:
+            down.rebase(packet, sequence, before, now_ns)
+
+    def _begin_anew(self) -> None:
+        """What comes next has numbers of its own."""
+        self._before = self.newest
+        self.binding += 1
+        self._highest = -1
+        self._reported = (0, 0)
+        self._key_frame = (-1, 0)
+        self.repair.forget()
+        self._history = [None] * HISTORY
+        for follower in self.arriving:
+            self.arriving[follower] = (-1, 0)
+        self._attentive = self._key_frame_awaited = self.is_video
+
+    def _receive_late(self, packet: bytes, extended: int, now_ns: int) -> None:
+        """A packet that is not newer than all before it: lacked until now, or one too many."""
+        times = self._missing.pop(extended, None)
+        if times is None:
+            self._take_unexpected(packet, extended, now_ns)
+            return
+        self.repair.answered(times, now_ns)
+        first, marker, sequence, timestamp, _ = rtp.HEADER.unpack_from(packet)
+        self._history[sequence & _MASK] = packet
+        self.packets += 1
+        self.bytes += len(packet)
+        self.last_packet_ns = now_ns
+        if self._attentive:
+            self._attend(packet, extended, now_ns)
+        if self.tap is not None:
+            self.tap(packet, now_ns)
+        if self.downs:
+            body = packet[rtp.payload_start(packet) :]
+            self.forwarded += 1
+            self.octets += len(body)
+            for down in self.downs:
+                if extended >= down.first:
+                    down.forward(0x80 | (first & 0x20), marker & 0x80, sequence, timestamp, body)
+
+    def _take_unexpected(self, packet: bytes, extended: int, now_ns: int) -> None:
+        """A packet that nobody lacks: a duplicate, or given up; two in a row far off are a jump."""
+        self.duplicates += 1
+        if self._highest - extended <= LATE_PACKETS:
+            return
+        sequence = extended & 0xFFFF
+        if sequence != self._begins_anew_at:
+            self._begins_anew_at = (sequence + 1) & 0xFFFF
+            return
+        self._begin_anew()
+        self.request_key_frame()
+        self.receive(packet, now_ns)
+
+    def _attend(self, packet: bytes, extended: int, now_ns: int) -> None:
+        """Look at a packet more closely: key frames, and where a picture ends."""
+        if self.leaving and extended == self._highest:
+            after = self._picture_before(packet, now_ns)
+            if after is not None:
+                for follower, to in list(self.leaving.items()):
+                    to._take_over(follower, after, None, now_ns)
+        if starts_key_frame(self.codec, packet):
+            self.key_frames += 1
+            self.height = picture_height(self.codec, packet) or self.height
+            self._key_frame_awaited = False
+            self._key_frame = (extended, now_ns)
+            for follower in self.arriving:
+                self.arriving[follower] = self._key_frame
+        for follower, (first, seen_ns) in list(self.arriving.items()):
+            old = follower.layer
+            if first < 0:
+                continue
+            if old is None or old._between_pictures(now_ns) or now_ns - seen_ns > COMPLETION_NS:
+                after = None if old is None else old.newest
+                self._take_over(follower, after, extended, now_ns)
+            else:
+                old.leaving[follower] = self
+                old._attentive = True
+        self._attentive = bool(self.arriving or self.leaving or self._key_frame_awaited)
+
+    def _between_pictures(self, now_ns: int) -> bool:
+        """Whether the newest packet is the last one of its picture, or nothing comes any more."""
+        stopped = self._highest < 0 or now_ns - self.last_packet_ns > STOPPED_NS
+        newest = self.newest
+        return stopped or newest is None or newest.whole
+
+    def _picture_before(self, packet: bytes, now_ns: int) -> Newest | None:
+        """Where the layer stood before its newest packet, if a picture starts with that one."""
+        for number in range(self._highest - 1, self._highest - _LOOK_BACK, -1):
+            before = self.history(number & 0xFFFF)
+            if before is not None:
+                if before[4:8] == packet[4:8]:
+                    return None
+                timestamp = int.from_bytes(before[4:8])
+                return Newest(self._highest - 1, timestamp, now_ns, before, True)
+        return None
+
+    def _take_over(
+        self, follower: Follower, after: Newest | None, present: int | None, now_ns: int
+    ) -> None:
+        """Let ``follower`` come over at the key frame that was seen, and catch up to now.
+
+        ``present`` is the packet that is just on its way to everybody here.
+        """
+        first, _ = self.arriving.pop(follower)
+        if follower.layer is not None:
+            follower.layer.leaving.pop(follower, None)
+        if self.history(first & 0xFFFF) is None:
+            self.expect(follower)
+            return
+        follower.cross(self, first, after, now_ns)
+        for number in range(first, self._highest + 1):
+            packet = self.history(number & 0xFFFF)
+            if packet is not None and number != present:
+                follower.take(packet, now_ns)
+
+    def _ask(self, lost: list[int]) -> None:
+        if self._transport is not None and self.ssrc is not None:
+            self._transport.send_rtcp(
+                rtp.negative_acknowledgement(self._reporter_ssrc, self.ssrc, lost)
+            )
+
+    def _send_key_frame_request(self) -> None:
+        self._key_frame_timer = None
+        if self._transport is None or self.ssrc is None:
+            return
+        self._key_frame_asked_ns = time.monotonic_ns()
+        self._transport.send_rtcp(rtp.picture_loss_indication(self._reporter_ssrc, self.ssrc))
