@@ -24,7 +24,6 @@ from scribe import Keys
 from recorder import certificates, wire
 from recorder.reorder import Reorder
 from recorder.verify import verify
-from server.sfu import repair
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
 
