@@ -255,7 +255,9 @@ class Lines:
             if (RUN / namespace).exists():
                 ip("netns", "del", namespace)
         if self.interface and Path("/sys/class/net", self.interface).exists():
-            ip("link", "del", self.interface)
+            # With its other end in a namespace that goes, it may be gone already.
+            with contextlib.suppress(RuntimeError):
+                ip("link", "del", self.interface)
 
 
 def _remove_left() -> None:
