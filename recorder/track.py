@@ -45,6 +45,9 @@ EDGE_US = 250_000
 ACTIVE_US = 2_000_000
 """A track that sent nothing for this long does not hold back ``recorded_us``."""
 
+CUT_US = 1_000_000
+"""Packets are missing, and nothing at all came for this long: the line was cut, not lossy."""
+
 END_OF_TIME_US = 1 << 62
 """Later than any session time."""
 
@@ -85,8 +88,8 @@ class Track(Persistent):
         """Nothing of this run is stored yet."""
         self._dropped = False
         """Pictures of this run came before its first key frame."""
-        self._broken = False
-        """After a loss, before the next key frame."""
+        self._broken: str | None = None
+        """After a loss, before the next key frame: the cause of the loss."""
         self._silence = False
         """The newest sound packet says that silence follows."""
         self._absence: str | None = None
@@ -275,7 +278,8 @@ class Track(Persistent):
     def _await_run(self) -> None:
         self._first_us = None
         self._waiting = True
-        self._dropped = self._broken = self._silence = False
+        self._dropped = self._silence = False
+        self._broken = None
 
     def _receive(self, binding: TrackInput) -> None:
         """Make what takes the packets of a new SSRC."""
@@ -343,13 +347,13 @@ class Track(Persistent):
         if not self._broken and (unit.lost or still):
             self._cover(min(writer.end, media))
             if unit.lost:
-                self._broken = True
+                self._broken = self._loss(unit)
             else:
                 self._miss(media, "device")
         if self._broken:
             if unit.key:
-                self._miss(media, "loss")
-                self._broken = False
+                self._miss(media, self._broken)
+                self._broken = None
             else:
                 self._want_key_frame()
         start = writer.start
@@ -369,7 +373,7 @@ class Track(Persistent):
         silence, self._silence = self._silence, len(unit.payload) <= _DTX_BYTES
         if hole > 0 and (unit.lost or not silence or hole > self._longest):
             self._cover(writer.end)
-            self._miss(media, "loss" if unit.lost else "device")
+            self._miss(media, self._loss(unit) if unit.lost else "device")
         start = writer.start
         if start is None:
             return
@@ -377,6 +381,10 @@ class Track(Persistent):
             self._close_segment(writer.end)
         elif media - start >= self._target:
             self._close_segment(media)
+
+    def _loss(self, unit: AccessUnit) -> str:
+        """Why packets are missing before this unit."""
+        return "network" if unit.arrival_us - self._unit_us > CUT_US else "loss"
 
     def _drain(self) -> bool:
         """Take everything out of the reorder buffer; whether something is missing at its end."""
@@ -387,7 +395,8 @@ class Track(Persistent):
 
     def _finish_run(self, at_us: int, cause: str) -> None:
         """Media ends at ``at_us``: settle the account up to there and close the segment."""
-        broken = self._drain() or self._broken
+        lost = self._drain()
+        broken = self._broken or ("loss" if lost else None)
         coverage, writer = self._coverage, self._writer
         if not self._waiting:
             end = writer.end
@@ -399,7 +408,7 @@ class Track(Persistent):
             if not self._broken:
                 self._cover(end)
             if broken:
-                coverage.interrupt(at_us, "loss", 0)
+                coverage.interrupt(at_us, broken, 0)
             self._close_segment(end)
         elif coverage.expecting:
             self._skip_to(at_us)

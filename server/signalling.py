@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 OUTBOX = 512
 """Messages waiting for a client that does not read; then it is let go, and may come back."""
 
-HEARTBEAT_S = 6.0
-"""A socket from which nothing comes is asked for a pong after this, and given up after half of it.
+HEARTBEAT_S = 12.0
+"""A socket from which nothing comes is asked for a pong after this, and given up half of it later:
+a cut of 5 s costs nobody the connection.
 """
 
 MAX_FAULTS = 20

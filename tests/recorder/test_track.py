@@ -155,6 +155,23 @@ def test_pictures_after_a_loss_are_kept_and_count_from_the_next_key_frame(make: 
     assert sum(one["samples"] for one in lines(layout, "seg", "cam-1")) == 119
 
 
+def test_a_cut_of_the_line_is_one_gap_and_no_loss_by_chance(make: Make) -> None:
+    """The sender goes on under the same numbers, and for 1.2 s nothing comes."""
+
+    def cut(stream: Stream) -> Stream:
+        stream.packets = [
+            one for one in stream.packets if not 1_200_000 <= one.arrival_us < 2_400_000
+        ]
+        return stream
+
+    layout = make(*cam(cut(camera())), *mic(cut(microphone())))
+    ((cause, from_s, to_s),) = gaps(layout, "mic-1")
+    assert cause == "network" and abs(to_s - from_s - 1.2) < 0.05
+    # Pictures count again from the next key frame.
+    ((cause, from_s, to_s),) = gaps(layout, "cam-1")
+    assert cause == "network" and abs(from_s - 1.2) < 0.1 and 2.4 <= to_s < 3.2
+
+
 def test_a_key_frame_is_asked_for_where_one_is_needed(tmp_path: Path, keys: Keys) -> None:
     whole = camera()
     job = make_job(tmp_path, keys.job, segment_target_us=600_000)
