@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,19 @@ class Tingxun:
 
 
 @contextlib.asynccontextmanager
-async def tingxun(cpus: processes.Cpus) -> AsyncIterator[Tingxun]:
-    """``tingxun serve`` with an installation of its own, gone afterwards."""
+async def tingxun(
+    cpus: processes.Cpus, media: Mapping[str, Any] | None = None
+) -> AsyncIterator[Tingxun]:
+    """``tingxun serve`` with an installation of its own, gone afterwards.
+
+    ``media`` are settings of the section of that name that differ from the usual ones.
+    """
     with tempfile.TemporaryDirectory(prefix="tingxun-bench-") as folder:
         config = own_config(Config.load(None, _SETTINGS), Path(folder), choose_port(0), None)
+        if media:
+            tree = config.model_dump(by_alias=True)
+            tree["media"] |= media
+            config = Config.model_validate(tree)
         account = await first_administrator(config)
         hosted = HostedServer(config)
         with cpus.for_server():
