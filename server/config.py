@@ -49,6 +49,7 @@ class ServerSection(Section):
     tls_key: Path | None = None
     public_origin: str | None = Field(None, pattern=r"^https?://[^/\s]+$")
     host_names: tuple[str, ...] = ()
+    media_origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+$")], ...] = ()
     max_body_bytes: int = Field(65536, ge=1024, le=1 << 26)
     burst: int = Field(240, ge=1)
     rate_per_s: float = Field(80.0, gt=0)

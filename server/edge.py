@@ -48,6 +48,17 @@ _FREE = ("/static/", "/vendor/", "/i18n/", "/healthz")
 _BEARER_ONLY = ("/whip/", "/whep/")
 """Addresses that take a bearer token and no cookie: no other site can ask in somebody's name."""
 
+_CROSS_ORIGIN = {
+    "Access-Control-Expose-Headers": "ETag, Link, Location, Retry-After",
+    "Vary": "Origin",
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "DELETE, GET, HEAD, OPTIONS, PATCH, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Max-Age": "600",
+}
+"""What the Fetch standard (CORS protocol) lets a page of another site ask and read."""
+
 _NOT_PAGES = ("/api/", "/ws/", "/metrics", *_BEARER_ONLY, *_FREE)
 
 SECURITY_HEADERS = {
@@ -68,10 +79,15 @@ SECURITY_HEADERS = {
 }
 
 
-async def add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: the same headers on every answer, errors and files too."""
     response.headers.update(SECURITY_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
+    origin = request.headers.get("Origin")
+    if origin is not None and _is_media_origin(origin, request):
+        response.headers.update({"Access-Control-Allow-Origin": origin, **_CROSS_ORIGIN})
+        if "Access-Control-Request-Method" in request.headers:
+            response.headers.update(_PREFLIGHT)
 
 
 @web.middleware
@@ -111,7 +127,7 @@ def _answer(request: web.Request, problem: TingxunError) -> web.StreamResponse:
     )
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(problem, AlreadyJoined | NothingToPlay):
+    if problem.status == 503 or isinstance(problem, AlreadyJoined | NothingToPlay):
         response.headers["Retry-After"] = _RETRY_AFTER_S
     if isinstance(problem, MessageTooLarge):
         # What is left of the body is not read, so the connection is of no further use.
@@ -142,7 +158,11 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
             f"this server is not known as {request.host[:100]}; see server.host_names"
         )
     origin = request.headers.get("Origin")
-    if origin is not None and not _origin_is_ours(origin, request, config):
+    if (
+        origin is not None
+        and not _origin_is_ours(origin, request, config)
+        and not _is_media_origin(origin, request)
+    ):
         raise OriginRefused(f"the request comes from {origin[:100]}")
     if (
         request.method not in _READING
@@ -173,6 +193,12 @@ def _origin_is_ours(origin: str, request: web.Request, config: Config) -> bool:
     parts = urlsplit(origin)
     schemes = ("https",) if config.tls else ("http", "https")
     return parts.scheme in schemes and parts.netloc.lower() == request.host.lower()
+
+
+def _is_media_origin(origin: str, request: web.Request) -> bool:
+    """Whether it is a page of a site that the operator lets send and play by WHIP and WHEP."""
+    known = request.app[CONFIG].server.media_origins
+    return origin in known and request.path.startswith(_BEARER_ONLY)
 
 
 class AddressPace:

@@ -52,6 +52,7 @@ def add_common_routes(app: web.Application, endpoint: str) -> None:
     app.router.add_get(session, _shown)
     app.router.add_patch(session, _trickle)
     app.router.add_delete(session, _end)
+    app.router.add_options(session, _session_options)
 
 
 async def _publish(request: web.Request) -> web.Response:
@@ -103,9 +104,15 @@ async def seat_of(request: web.Request) -> tuple[Conductor, str]:
 
 
 async def read_offer(request: web.Request) -> tuple[str, sdp.RemoteDescription]:
-    """The offer in a request's body, as text and read."""
+    """The offer in a request's body, as text and read; all of it on one transport (4.4.1)."""
     text = await _read(request, SDP)
-    return text, sdp.parse(text)
+    remote = sdp.parse(text)
+    lines = text.splitlines()
+    bundled = next((line for line in lines if line.startswith("a=group:BUNDLE ")), "").split()[1:]
+    one_transport = len(remote.media) == 1 or {one.mid for one in remote.media} <= set(bundled)
+    if not one_transport or lines.count("a=rtcp-mux") < len(remote.media):
+        raise OfferUnsupported("not everything is in one BUNDLE group with rtcp-mux")
+    return text, remote
 
 
 async def _read(request: web.Request, content_type: str) -> str:
@@ -176,3 +183,9 @@ async def _nothing_to_show(_request: web.Request) -> web.Response:
 
 async def _options(_request: web.Request) -> web.Response:
     return web.Response(headers={"Accept-Post": SDP, "Allow": "GET, HEAD, OPTIONS, POST"})
+
+
+async def _session_options(_request: web.Request) -> web.Response:
+    """What browsers ask before they change anything; the same for a session that is not there."""
+    allowed = "DELETE, GET, HEAD, OPTIONS, PATCH"
+    return web.Response(headers={"Accept-Patch": FRAGMENT, "Allow": allowed})

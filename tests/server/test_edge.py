@@ -71,6 +71,37 @@ async def test_another_origin_is_refused_even_with_the_header(server: Server, or
     assert (await client.get("/api/me"))[0] == 200
 
 
+async def test_pages_of_named_sites_may_send_and_play_and_nothing_else(
+    start_server: Callable[..., Awaitable[Server]],
+) -> None:
+    site = "https://player.example"
+    server = await start_server({"server.media_origins": (site,)})
+    client = server.client()
+    asking = {
+        "Origin": site,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    for path in ("/whip/sessions/s-1", "/whep/sessions/s-1", "/whep/sessions/s-1/some-session"):
+        async with client.http.options(path, headers=asking) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == site
+            assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+            assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+        # Without a token they learn no more than that.
+        async with client.http.post(path, headers={"Origin": site}) as response:
+            assert response.status in (401, 405)
+            assert response.headers["Access-Control-Allow-Origin"] == site
+            assert "Location" in response.headers["Access-Control-Expose-Headers"]
+        stranger = {**asking, "Origin": "https://other.example"}
+        async with client.http.options(path, headers=stranger) as response:
+            assert response.status == 403
+            assert "Access-Control-Allow-Origin" not in response.headers
+    async with client.http.get("/api/me", headers={"Origin": site}) as response:
+        assert response.status == 403
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "localhost.evil.example"])
 async def test_a_name_that_is_not_ours_is_refused(server: Server, host: str) -> None:
     status, answer = await raw(server.client(), "GET", "/healthz", headers={"Host": host})

@@ -217,6 +217,7 @@ async def test_who_is_in_by_browser_is_not_replaced(place: Held) -> None:
     assert place.tracks(0) == {}
 
 
+LONG = "x" * 99
 REFUSED_OFFERS: list[tuple[dict[str, Any], int, str]] = [
     ({"who": None}, 401, "not_signed_in"),
     ({"token": "guessed"}, 401, "token_invalid"),
@@ -225,11 +226,17 @@ REFUSED_OFFERS: list[tuple[dict[str, Any], int, str]] = [
     ({"body": ""}, 400, "sdp_invalid"),
     ({"body": "v=0\r\n"}, 400, "sdp_invalid"),
     ({"body": b"\xff\xfe"}, 400, "sdp_invalid"),
-    ({"body": offer().replace("a=mid:0", "a=mid:" + "x" * 99)}, 400, "sdp_invalid"),
+    (
+        {"body": offer().replace(":0\r", ":" + LONG + "\r").replace("E 0", "E " + LONG)},
+        400,
+        "sdp_invalid",
+    ),
     ({"body": offer().replace("a=fingerprint", "a=footprint")}, 400, "sdp_invalid"),
     ({"body": "v=0" * 30_000}, 413, "message_too_large"),
     ({"body": offer("recvonly")}, 422, "offer_unsupported"),
     ({"body": offer("inactive")}, 422, "offer_unsupported"),
+    ({"body": offer().replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0")}, 422, "offer_unsupported"),
+    ({"body": offer().replace("a=rtcp-mux\r\n", "", 1)}, 422, "offer_unsupported"),
     ({"body": offer("sendonly", "video", "video")}, 422, "offer_unsupported"),
     ({"body": offer("sendonly", "video", codec="VP9/90000")}, 422, "offer_unsupported"),
     ({"query": "?source=microphone"}, 422, "field_invalid"),
