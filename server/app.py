@@ -19,6 +19,7 @@ from rooms.errors import ArchiveDirUnwritable
 from server import api, metrics, pages, signalling, whep, whip
 from server.account_records import AccountRecords
 from server.accounts import Accounts
+from server.claims import Claims
 from server.conductors import Conductors
 from server.config import Config
 from server.database import Database
@@ -75,7 +76,9 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         app[ACCOUNTS] = Accounts(config, AccountRecords(database))
         owned.callback(app[ACCOUNTS].close)
         app[VERIFICATION] = Verification(config)
-        app[CONDUCTORS] = Conductors(config, app[RECORDS])
+        app[CONDUCTORS] = Conductors(
+            config, app[RECORDS], Claims(config.claims_dir, f"process {os.getpid()}")
+        )
         app[MEDIA_RESOURCES] = MediaResources()
         owned.push_async_callback(app[MEDIA_RESOURCES].close)
         app[METRICS] = metrics.Metrics(app[CONDUCTORS])

@@ -73,12 +73,31 @@ class Attendance:
         for member in self.members.values():
             await member.drop_peers()
 
+    @property
+    def returned(self) -> bool:
+        """Whether anybody has been connected to this process."""
+        return any(member.resume for member in self.members.values())
+
+    async def await_return(self, grace_s: float) -> None:
+        """Everybody who was here was connected to a process that is gone, and may come back."""
+        for participant_id in self._room.present:
+            connection_id = self._room.connection(participant_id)
+            if connection_id is not None:
+                await self._decide(commands.Disconnect(participant_id, connection_id))
+            member = self.members[participant_id] = Member(participant_id)
+            self._expire_later(member, grace_s)
+
+    def _expire_later(self, member: Member, grace_s: float) -> None:
+        member.expiry = asyncio.get_running_loop().call_later(
+            grace_s, self._decide_soon, commands.Expire(member.participant_id)
+        )
+
     async def join(
         self, participant_id: str, connection: Connection, resume: str | None, *, alone: bool
     ) -> None:
         """Let a person in; with ``alone`` only one who is not in by another client."""
         member = self.members.get(participant_id)
-        if alone and member is not None:
+        if alone and member is not None and member.resume:
             raise AlreadyJoined("you are in this session by another client, or were a moment ago")
         kept = member is not None and resume is not None and member.resume == resume
         await self._decide(commands.Join(participant_id, connection.id))
@@ -113,6 +132,7 @@ class Attendance:
             "server_wall_ms": time.time_ns() // 1_000_000,
             "codecs": list(media.codecs),
             "video_max_kbps": media.video_max_kbps,
+            "simulcast": media.simulcast,
         }
 
     async def disconnected(self, participant_id: str, connection_id: str) -> None:
@@ -123,11 +143,7 @@ class Attendance:
         member.connection = None
         await self._decide(commands.Disconnect(participant_id, connection_id))
         if participant_id in self.members:
-            member.expiry = asyncio.get_running_loop().call_later(
-                self._config.signalling.reconnect_grace_s,
-                self._decide_soon,
-                commands.Expire(participant_id),
-            )
+            self._expire_later(member, self._config.signalling.reconnect_grace_s)
 
     async def request(
         self, participant_id: str, connection_id: str, message: Any
@@ -143,6 +159,8 @@ class Attendance:
             case protocol.Answer():
                 self._forwarding.answered(member, message)
                 return None
+            case protocol.View():
+                self._forwarding.show(member, message.heights)
             case protocol.Renew():
                 await self._forwarding.renew(member)
             case protocol.Publish():

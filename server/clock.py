@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rooms.moment import Moment
 
@@ -11,3 +12,14 @@ from rooms.moment import Moment
 def now() -> Moment:
     """The present moment. The monotonic clock is the machine's: all its processes share it."""
     return Moment(time.monotonic_ns() // 1000, datetime.now(UTC))
+
+
+def boot_id() -> str:
+    """Which start of the machine this is: the monotonic clock means nothing after the next.
+
+    Empty where the system does not say.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

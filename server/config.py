@@ -10,6 +10,7 @@ unnoticed.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -71,7 +72,14 @@ class MediaSection(Section):
     port_max: Port = 0
     codecs: tuple[Literal["H264", "VP8"], ...] = Field(("H264", "VP8"), min_length=1)
     video_max_kbps: int = Field(2500, ge=100, le=50_000)
+    simulcast: bool = True
     max_tracks_per_participant: int = Field(6, ge=1, le=32)
+    processes: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = "auto"
+
+    @property
+    def process_count(self) -> int:
+        """How many media processes there may be; 0: sessions are held by the server itself."""
+        return (os.cpu_count() or 1) if self.processes == "auto" else self.processes
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -120,6 +128,7 @@ class SignallingSection(Section):
     rate_per_s: float = Field(20.0, gt=0)
     hello_timeout_s: float = Field(10.0, gt=0)
     reconnect_grace_s: float = Field(300.0, ge=0)
+    takeover_s: float = Field(300.0, ge=0)
 
 
 class AccountsSection(Section):
@@ -185,6 +194,16 @@ class Config(Section):
     def database_path(self) -> Path:
         """The SQLite file of :class:`server.records.Records`."""
         return self.data_dir / "tingxun.sqlite3"
+
+    @property
+    def run_dir(self) -> Path:
+        """What the running processes share: sockets and locks. Nothing in it outlives them."""
+        return self.data_dir / "run"
+
+    @property
+    def claims_dir(self) -> Path:
+        """Which process holds which session; see :mod:`server.claims`."""
+        return self.run_dir / "sessions"
 
     @property
     def certificates_dir(self) -> Path:

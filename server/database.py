@@ -112,10 +112,11 @@ def _on_connect(connection: Any, _record: object) -> None:
     # Python's own transaction handling would begin late and commit before some statements.
     connection.isolation_level = None
     for pragma in (
+        # First: the others can meet another process of the server at work.
+        "busy_timeout=5000",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "busy_timeout=5000",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

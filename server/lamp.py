@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from rooms import commands, events
-from rooms.phases import RecordingState
+from rooms.phases import Phase, RecordingState
 from rooms.room import Room
 from server.config import RecordingSection
 from server.forwarding import Forwarding
@@ -42,6 +42,8 @@ class Lamp:
         self._since_us = 0
         """Media has to be later than this to confirm anything."""
         self._confirm_by_ns = 0
+        self._returning_us: int | None = None
+        """When the session was taken over from a server that died, until media is back."""
 
     def follow(self, event: events.Event) -> None:
         """Take a stored event, new or of long ago, for how much is recorded."""
@@ -53,6 +55,14 @@ class Lamp:
                 self._live.append((at_us, None))
             case events.SessionPaused() | events.SessionClosing() | events.SessionInterrupted():
                 self._end_live(at_us)
+                self._returning_us = None
+            case events.SessionTakenOver():
+                self._end_live(event.since_us)
+                if self._room.phase is Phase.LIVE:
+                    self._returning_us = at_us
+            case events.RecordingRestored() if self._returning_us is not None:
+                self._live.append((at_us, None))
+                self._returning_us = None
 
     def await_media(self, since_us: int) -> None:
         """Opening or going on: confirm it once media later than ``since_us`` is on disk."""
@@ -65,7 +75,10 @@ class Lamp:
         self._room.set_recorded(self._recording.recorded_ms(self._live))
         if self._confirming:
             self._check_confirmation()
-        elif self._room.recording.state in (RecordingState.STALLED, RecordingState.FAILED):
+        elif (
+            self._room.recording.state in (RecordingState.STALLED, RecordingState.FAILED)
+            and self._returned()
+        ):
             self._decide(commands.RestoreRecording())
 
     def watch(self) -> None:
@@ -76,6 +89,11 @@ class Lamp:
             self._limits.stall_ms
         ):
             self._decide(commands.StallRecording())
+
+    def _returned(self) -> bool:
+        if self._returning_us is None:
+            return True
+        return self._recording.confirmed(self._forwarding.ups.values(), self._returning_us)[0]
 
     def _check_confirmation(self) -> None:
         every, some = self._recording.confirmed(self._forwarding.ups.values(), self._since_us)

@@ -12,12 +12,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recorder import wire
 from recorder.archive import Layout
+from recorder.state import await_release
 from rooms.moment import format_wall
 from rooms.session import Session
 from server.config import Config
@@ -25,8 +26,6 @@ from server.recorders import Recorder
 from server.sfu.tap import Tap
 from server.sfu.uptrack import UpTrack
 from server.version import SOFTWARE
-
-TAKE_UP_S = 30.0
 
 ACTIVE_NS = 1_500_000_000
 """A track that sent nothing for this long does not hold back the start of a recording."""
@@ -81,15 +80,33 @@ class Recording:
         self.tap.start()
         self._recorder.record(self._job(format_wall(opened), recover=False), self.tap)
 
-    async def take_up(self) -> None:
-        """Give what a dead server left to a recorder; returns when it stands ready for the rest."""
-        self.tap = self._new_tap(time.monotonic_ns())
+    def take_up(self, opened_ns: int) -> None:
+        """Go on with what a server that died has left; the session clock is that of before.
+
+        The recorder that may still be at work on it is waited for by the one that is started.
+        """
+        self.progress_ns = time.monotonic_ns()
+        self.tap = self._new_tap(opened_ns)
+        self.tap.start()
         self._recorder.record(self._job("", recover=True), self.tap)
-        await asyncio.wait_for(self.tap.attached.wait(), TAKE_UP_S)
+
+    async def left(self) -> datetime | None:
+        """When the recorder of a server that died last made something durable; None: never."""
+        state = Layout.recording(self._config.archive_dir, self._session.id).state
+        try:
+            return datetime.fromtimestamp((await asyncio.to_thread(state.stat)).st_mtime, UTC)
+        except OSError:
+            return None
 
     def set_aside(self) -> None:
         """Keep what an opening that failed has left, under a name that is not used again."""
         set_aside(self._config.archive_dir, self._session.id)
+
+    async def set_aside_left(self) -> None:
+        """Keep what an opening has left that no server carries on, once its recorder has ended."""
+        state = Layout.recording(self._config.archive_dir, self._session.id).state
+        await asyncio.to_thread(await_release, state)
+        self.set_aside()
 
     def _new_tap(self, opened_ns: int) -> Tap:
         return Tap(opened_ns, time.monotonic_ns, self._config.recording.tap_buffer_mib << 20)

@@ -136,6 +136,33 @@ class Records:
             lambda connection: [json.loads(record) for record in connection.scalars(query)]
         )
 
+    async def set_opened(self, session_id: str, boot_id: str, opened_mono_us: int) -> None:
+        """Store the monotonic time at which the session clock is 0, and of which boot it is."""
+        values = {"boot_id": boot_id, "opened_mono_us": opened_mono_us}
+
+        def work(connection: Connection) -> None:
+            table = schema.clocks
+            changed = connection.execute(
+                update(table).where(table.c.session_id == session_id).values(**values)
+            )
+            if changed.rowcount == 0:
+                connection.execute(insert(table).values(session_id=session_id, **values))
+
+        await self._run(work)
+
+    async def opened(self, session_id: str) -> tuple[str, int] | None:
+        """What :meth:`set_opened` stored last."""
+        table = schema.clocks
+        query = select(table.c.boot_id, table.c.opened_mono_us).where(
+            table.c.session_id == session_id
+        )
+
+        def work(connection: Connection) -> tuple[str, int] | None:
+            row = connection.execute(query).first()
+            return None if row is None else (row.boot_id, row.opened_mono_us)
+
+        return await self._run(work)
+
     # --- archives ------------------------------------------------------------------------
 
     async def set_archive(self, session_id: str, archive_id: str, path: str | Path) -> None:

@@ -122,6 +122,14 @@ events = Table(
 )
 Index("events_by_type", events.c.session_id, events.c.type)
 
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("session_id", ForeignKey("sessions.id"), primary_key=True),
+    Column("boot_id", String(64), nullable=False),
+    Column("opened_mono_us", Integer, nullable=False),
+)
+
 archives = Table(
     "archives",
     metadata,

@@ -16,6 +16,7 @@ from server.records import Records
 
 CHEAP = {
     "server.port": 0,
+    "media.processes": 0,
     "accounts.argon2_time_cost": 1,
     "accounts.argon2_memory_kib": 8,
     "accounts.argon2_parallelism": 1,

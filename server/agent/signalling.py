@@ -131,6 +131,8 @@ class Signalling:
                 await socket.send_json(hello)
                 message = await self._first(socket)
         except aiohttp.WSServerHandshakeError as error:
+            if error.status >= 500:
+                raise ServerUnreachable(f"no signalling: {error.status}") from error
             raise refusal(
                 {401: "token_invalid", 403: "not_assigned", 404: "session_unknown"}.get(
                     error.status, ""
@@ -197,6 +199,7 @@ class Signalling:
                 wait_s = min(2 * wait_s, 2.0)
             else:
                 self.reconnections += 1
+                self.rejoined()
                 return
 
     async def _take(self, message: dict[str, Any]) -> None:
@@ -219,7 +222,8 @@ class Signalling:
             self.welcome["ice_servers"] = message["ice_servers"]
         elif kind == "offer":
             await self.offered(message)
-        elif kind == "bye":
+        elif kind == "bye" and message["error"] != Internal.code:
+            # A server that stops may come back, and another process goes on with its sessions.
             self._ended = refusal(message["error"], "the server ended the connection")
         elif kind == "error":
             logger.warning("the server says: %s %s", message["error"], message.get("message"))
@@ -230,6 +234,9 @@ class Signalling:
             if not reply.done():
                 reply.set_exception(error)
         self._replies.clear()
+
+    def rejoined(self) -> None:
+        """A lost line is there again; ``welcome`` says what the server has kept."""
 
     async def offered(self, offer: dict[str, Any]) -> None:
         """An `offer` has come. Here it is only passed over."""

@@ -29,7 +29,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
-from rooms.errors import CodecUnsupported, MediaUnreachable, ServerUnreachable
+from rooms.errors import CodecUnsupported, MediaUnreachable, ServerUnreachable, TingxunError
 from server.agent.signalling import CONNECT_TIMEOUT_S, Signalling
 from server.agent.sources import PacedTrack, VideoSource
 from server.sfu import seam
@@ -87,6 +87,8 @@ class Terminal(Signalling):
         self._takers: dict[str, asyncio.Task[None]] = {}
         self._track_ids: dict[str, str] = {}
         self.received: dict[str, Received] = {}
+        self._sending: tuple[Mapping[str, PacedTrack], Sequence[str]] | None = None
+        self._republishing: asyncio.Task[None] | None = None
 
     def _relays(self) -> list[RTCIceServer]:
         """The relays that the server names, one by one: aiortc uses the first of a list alone."""
@@ -121,8 +123,10 @@ class Terminal(Signalling):
         """Publish tracks by source name on a new connection; return source name -> track id.
 
         ``codecs`` are the video codecs to offer, the preferred one first. Raises MediaUnreachable
-        when no connection comes about, directly or by a relay, and what the server refuses.
+        when no connection comes about, directly or by a relay, and what the server refuses. They
+        are published again by themselves where a server has lost them.
         """
+        self._sending = sources, codecs
         while True:
             way = self._way
             try:
@@ -161,6 +165,23 @@ class Terminal(Signalling):
         await self._connected(peer)
         ids = {entry["mid"]: entry["track_id"] for entry in answer["tracks"]}
         return {source: ids[mid] for source, mid in mids.items()}
+
+    def rejoined(self) -> None:
+        """Publish again what a server that took over knows nothing of."""
+        if self._sending is not None and self.welcome.get("publishing") is None:
+            if self._republishing is not None:
+                self._republishing.cancel()
+            self._republishing = asyncio.create_task(self._republish(*self._sending))
+
+    async def _republish(self, sources: Mapping[str, PacedTrack], codecs: Sequence[str]) -> None:
+        if self._publishing is not None:
+            for sender in self._publishing.getSenders():
+                # Otherwise closing the old connection ends the track for good.
+                sender.replaceTrack(None)
+        try:
+            await self.publish(sources, codecs)
+        except TingxunError as error:
+            logger.warning("not published again: %s", error.message)
 
     async def offered(self, offer: dict[str, Any]) -> None:
         """Take part in the server's sending connection; a new name means a new connection."""
@@ -228,6 +249,8 @@ class Terminal(Signalling):
     async def leave(self) -> None:
         """Say goodbye and close everything that was opened. Can be called more than once."""
         await super().leave()
+        if self._republishing is not None:
+            self._republishing.cancel()
         await self._close_publishing()
         await self._close_receiving()
 

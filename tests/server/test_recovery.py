@@ -1,14 +1,16 @@
-"""The server dies in the middle of a session: what was recorded is sealed by the next one."""
+"""The server dies in the middle of a session: the next one goes on with it, or closes and seals."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
-from session_in_hand import in_hand, ledger
+from running import merged
+from session_in_hand import gaps, in_hand, ledger, phase, recording, tracks
 
 from recorder.verify import Trust, verify
 from server.agent import hosting
@@ -25,15 +27,16 @@ async def until_sealed(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_what_a_server_left_is_sealed_by_the_next(
+async def test_what_nobody_comes_back_to_is_sealed_by_the_next(
     config: Config, tmp_path: Path, number: signal.Signals
 ) -> None:
-    own = hosting.own_config(config, tmp_path, hosting.choose_port(0), None)
+    short = Config.model_validate(merged(config, {"signalling.takeover_s": 2}))
+    own = hosting.own_config(short, tmp_path, hosting.choose_port(0), None)
     name, password = await hosting.first_administrator(own)
     async with hosting.HostedServer(own) as server, in_hand(server.url, name, password) as session:
         await session.join()
         await session.go_live()
-        await asyncio.sleep(5)
+        await asyncio.sleep(4)
         os.kill(server.pid, number)
         await server.ended()
     archive = own.archive_dir / session.session_id
@@ -47,4 +50,44 @@ async def test_what_a_server_left_is_sealed_by_the_next(
     events = [line["event"]["type"] for line in lines if line["type"] == "event"]
     assert "session_interrupted" in events
     for track in lines[-1]["tracks"]:
-        assert track["captured_us"] > 4_000_000, track
+        assert track["captured_us"] > 3_000_000, track
+
+
+async def test_a_live_session_goes_on_with_the_next_server(config: Config, tmp_path: Path) -> None:
+    own = hosting.own_config(config, tmp_path, hosting.choose_port(0), None)
+    name, password = await hosting.first_administrator(own)
+    async with hosting.HostedServer(own) as server, in_hand(server.url, name, password) as session:
+        await session.join()
+        await session.go_live()
+        await asyncio.sleep(4)
+        os.kill(server.pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        await server.ended()
+        await asyncio.sleep(1)
+        async with hosting.HostedServer(own):
+            # Nobody does anything: the terminals find the server and publish again.
+            officer = session.officer
+            await officer.wait_for("taken over", recording("stalled"), timeout_s=20)
+            assert officer.state["phase"] == "live"
+            assert officer.state["t_us"] > 5_000_000
+            await officer.wait_for("recorded again", recording("recording"), timeout_s=20)
+            back_s = time.monotonic() - killed_s
+            await asyncio.sleep(3)
+            assert phase("live")(officer.state)
+            await session.close()
+            archive = own.archive_dir / session.session_id
+            report = verify(archive, Trust.of_installation(own.certificates_dir))
+    assert report.sealed, report.to_json()
+    lines = ledger(archive)
+    assert len([line for line in lines if line["type"] == "recover"]) == 1
+    events = [line["event"]["type"] for line in lines if line["type"] == "event"]
+    assert events.count("session_taken_over") == 1
+    assert "session_interrupted" not in events
+    assert set(tracks(lines)) == {"cam-1", "mic-1"}
+    for track in tracks(lines).values():
+        told = gaps(lines, track["track"])
+        assert [gap["cause"] for gap in told] == ["recorder"], told
+        assert 1.0 < (told[0]["to_us"] - told[0]["from_us"]) / 1e6 < back_s + 1
+        assert track["captured_us"] + track["gap_us"] == track["expected_us"]
+        # The clock ran on while nobody was there to read it.
+        assert track["expected_us"] > 7_000_000 + back_s * 1e6 - 500_000
