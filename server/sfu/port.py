@@ -59,6 +59,8 @@ class MediaPort:
         self.host, self.port = sock.getsockname()[:2]
         self.strangers = 0
         """Datagrams that belong to nobody."""
+        self.failures = 0
+        """Datagrams on which the server itself failed: each one is a fault of ours."""
         self._socket = sock
         self._key = key_slice(sock.family)
         loop = asyncio.get_running_loop()
@@ -137,17 +139,26 @@ class MediaPort:
         try:
             for index in range(inbox.read()):
                 view = views[index]
-                if view[0] > 127:
-                    endpoint = endpoints.get(bytes(keys[index]))
-                    if endpoint is not None:
-                        endpoint.take(pointers[index], view, length(index))
+                try:
+                    if view[0] > 127:
+                        endpoint = endpoints.get(bytes(keys[index]))
+                        if endpoint is not None:
+                            endpoint.take(pointers[index], view, length(index))
+                        else:
+                            self.strangers += 1
                     else:
-                        self.strangers += 1
-                else:
-                    self._take_other(index)
+                        self._take_other(index)
+                except Exception as problem:  # noqa: BLE001
+                    # Others' datagrams of the same batch must not be lost with this one.
+                    self._failed(problem)
         finally:
             post.collecting = False
             post.flush()
+
+    def _failed(self, problem: Exception) -> None:
+        self.failures += 1
+        if self.failures & self.failures - 1 == 0:  # the 1st, 2nd, 4th, 8th, ...
+            logger.error("a datagram made us fail, %d so far", self.failures, exc_info=problem)
 
     def _take_other(self, index: int) -> None:
         """STUN and DTLS, told apart by their first byte (RFC 7983)."""
@@ -195,6 +206,7 @@ class MediaPorts:
         """What went past the peers: see :class:`MediaPort` and :class:`Post`."""
         return {
             "dropped": sum(port.dropped for port in self._ports),
+            "failures": sum(port.failures for port in self._ports),
             "strangers": sum(port.strangers for port in self._ports),
             "unsent": sum(port.post.unsent for port in self._ports),
         }

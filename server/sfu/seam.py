@@ -25,6 +25,7 @@ import contextlib
 import ipaddress
 import logging
 import secrets
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -132,8 +133,10 @@ class _Protocol(aioice.ice.StunProtocol):
         self.receiver.data_received(datagram, 1)
 
     def take_stun(self, datagram: bytes, address: tuple[str, int]) -> None:
-        """A check, or the answer to one."""
-        self.datagram_received(datagram, address)
+        """A check, or the answer to one; one with an attribute of a wrong size is dropped."""
+        # aioice does not expect an attribute that is too short for its value.
+        with contextlib.suppress(struct.error, IndexError):
+            self.datagram_received(datagram, address)
 
 
 class _Connection(aioice.ice.Connection):
@@ -209,6 +212,7 @@ class MediaTransport:
         )
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._remote_candidates = 0
         self._received_context: Any = None
         self._protect_rtcp: Callable[[bytes], bytes] | None = None
         self._nominated = self._connection._nominated
@@ -281,7 +285,7 @@ class MediaTransport:
         The other side's checks reach us in any case and become peer-reflexive candidates. Host
         names of mDNS are skipped: resolving them would ask the network.
         """
-        if len(self._connection.remote_candidates) >= MAX_REMOTE_CANDIDATES:
+        if self._remote_candidates >= MAX_REMOTE_CANDIDATES:
             return
         try:
             candidate = candidate_from_sdp(text.removeprefix("candidate:"))
@@ -290,6 +294,8 @@ class MediaTransport:
             return
         if candidate.protocol.lower() != "udp" or candidate.component != 1:
             return
+        # Counted here: an offer brings all of its own before the first of them is tried.
+        self._remote_candidates += 1
         task = asyncio.ensure_future(self._ice.addRemoteCandidate(candidate))
         task.add_done_callback(lambda done: done.exception())
 
