@@ -105,7 +105,9 @@ async def _close(peer: RTCPeerConnection) -> None:
 class Publisher:
     """A sending connection. ``rates`` are pictures a second by source, where not 30."""
 
-    def __init__(self, media: Media, tally: Tally, sources: Sequence[str]) -> None:
+    def __init__(
+        self, media: Media, tally: Tally, sources: Sequence[str], *, stamped: bool = True
+    ) -> None:
         self._media = media
         self._sources = sources
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -121,7 +123,7 @@ class Publisher:
                     [codec for codec in offered if codec.mimeType.lower() in wanted]
                 )
             frames = media.video if kind == "video" else media.audio
-            self._streams[source] = Stream(transceiver.sender, frames, tally)
+            self._streams[source] = Stream(transceiver.sender, frames, tally, stamped=stamped)
             self._transceivers[source] = transceiver
 
     async def offer(self) -> str:
@@ -146,6 +148,10 @@ class Publisher:
             stream.begin(transceiver, rng.randrange(1000), fps, rng.random())
         dtls: Any = transceiver.sender.transport
         return str(dtls._ssl.get_selected_srtp_profile().decode())
+
+    def tell_level(self, level: int) -> None:
+        """Say from now on that the microphone is so loud, in -dBov."""
+        self._streams["microphone"].tell_level(level)
 
     async def close(self) -> None:
         """Stop sending and end the connection."""

@@ -19,6 +19,7 @@ from bench.media import AUDIO_SAMPLES, Frame
 from bench.packets import Tally
 
 _MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
+_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 _HEADER = struct.Struct("!BBHLL")
 _DESCRIPTOR = struct.Struct("!BBH")
 _STAMP = struct.Struct("!Q")
@@ -34,10 +35,14 @@ _now_ns = time.perf_counter_ns
 class Stream:
     """One track being sent."""
 
-    def __init__(self, sender: RTCRtpSender, frames: Sequence[Frame], tally: Tally) -> None:
+    def __init__(
+        self, sender: RTCRtpSender, frames: Sequence[Frame], tally: Tally, *, stamped: bool = True
+    ) -> None:
+        """Without stamps the frames go out as they are, for somebody to look at."""
         self._sender: Any = sender
         self._frames = frames
         self._tally = tally
+        self._stamped = stamped
         self._video = sender.kind == "video"
         self._at = 0
         self._sequence = random.randrange(1 << 15)
@@ -55,8 +60,9 @@ class Stream:
             (c.payloadType for c in codecs[1:] if c.parameters.get("apt") == self._payload_type),
             None,
         )
-        number = next(e.id for e in transceiver._headerExtensions if e.uri == _MID_URI)
-        self._extension = mid_extension(number, transceiver.mid or "")
+        self._numbers = {e.uri: e.id for e in transceiver._headerExtensions}
+        self._mid = (self._numbers[_MID_URI], (transceiver.mid or "").encode())
+        self._extension = extension(self._mid)
         self._increment = round(90_000 / fps) if self._video else AUDIO_SAMPLES
         self._step_s = self._increment / (90_000 if self._video else 48_000)
         self._at = start % len(self._frames)
@@ -71,6 +77,10 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._due_s = self._loop.time() + phase * self._step_s
         self._timer = self._loop.call_at(self._due_s, self._tick)
+
+    def tell_level(self, level: int) -> None:
+        """From now on each packet says how loud it is (RFC 6464), in -dBov."""
+        self._extension = extension(self._mid, (self._numbers[_LEVEL_URI], bytes([level])))
 
     def end(self) -> None:
         """Send no more."""
@@ -115,7 +125,7 @@ class Stream:
             if self._video:
                 start = 0x90 if number == 0 else 0x80
                 packet += _DESCRIPTOR.pack(start, 0x80, 0x8000 | self._picture)
-            packet += body + _STAMP.pack(_now_ns())
+            packet += body + _STAMP.pack(_now_ns()) if self._stamped else body
             self._kept[sequence % _KEPT] = packet
             self._socket.sendto(self._protect(packet), self._address)
             sequence = (sequence + 1) & 0xFFFF
@@ -143,8 +153,8 @@ class Stream:
         self._socket.sendto(self._protect(again), self._address)
 
 
-def mid_extension(number: int, mid: str) -> bytes:
-    """A one-byte header extension block (RFC 8285) with the mid alone."""
-    block = bytes([number << 4 | len(mid) - 1]) + mid.encode()
+def extension(*elements: tuple[int, bytes]) -> bytes:
+    """A one-byte header extension block (RFC 8285) with these numbered elements."""
+    block = b"".join(bytes([number << 4 | len(body) - 1]) + body for number, body in elements)
     block += bytes(-len(block) % 4)
     return b"\xbe\xde" + (len(block) // 4).to_bytes(2, "big") + block

@@ -6,7 +6,7 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 
 from bench.media import MAX_BODY, STAMP_BYTES, cut
 from bench.packets import KeyFrameWatch, Reception, payload_offset, starts_key_frame
-from bench.sending import mid_extension
+from bench.sending import extension
 
 FIRST, LATER = b"\x90\x80\x80\x01", b"\x80\x80\x80\x01"
 KEY, DELTA = b"\x50", b"\x51"
@@ -81,7 +81,7 @@ def test_the_payload_begins_after_sources_and_extensions() -> None:
     made.csrc = [1, 2]
     assert payload_offset(bytes(made.serialize())) == 20
     head = b"\x90\x60\x00\x01" + bytes(8)
-    assert payload_offset(head + mid_extension(1, "0") + b"x") == 20
+    assert payload_offset(head + extension((1, b"0")) + b"x") == 20
 
 
 def test_the_mid_is_an_extension_as_others_read_it() -> None:
@@ -90,7 +90,7 @@ def test_the_mid_is_an_extension_as_others_read_it() -> None:
     head = b"\x90\x60\x00\x01" + bytes(8)
     for mid in ("0", "12", "video"):
         read: HeaderExtensions = RtpPacket.parse(
-            head + mid_extension(3, mid) + b"x", extensions
+            head + extension((3, mid.encode())) + b"x", extensions
         ).extensions
         assert read.mid == mid
 

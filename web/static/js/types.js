@@ -65,6 +65,7 @@
  * @property {RTCIceServer[]} ice_servers
  * @property {string[]} codecs in order of preference: "H264", "VP8"
  * @property {number} video_max_kbps
+ * @property {boolean} simulcast whether a camera is sent in three sizes
  *
  * @typedef {object} OfferedTrack
  * @property {string} mid

@@ -10,9 +10,10 @@ import { alarm } from "../room/lamp.js";
 import { MediaElements } from "../room/media_elements.js";
 import { PreJoin } from "../room/prejoin.js";
 import { stage } from "../room/stage.js";
+import { Staging } from "../room/staging.js";
 import { StatisticsPanel } from "../room/statistics_panel.js";
-import { evidenceTrack } from "../room/tile.js";
 import { top } from "../room/top.js";
+import { Views } from "../room/views.js";
 import { errorText, languageChanges, t } from "../texts.js";
 import { problemNotice } from "../ui/notices.js";
 
@@ -45,7 +46,10 @@ let health = null;
 let statistics = null;
 /** @type {{code: string|null}|null} how the person's part in the session ended */
 let ended = null;
-let evidenceLarge = false;
+/** @type {Staging|null} */
+let staging = null;
+/** @type {Views|null} */
+let views = null;
 
 const elements = new MediaElements(() => draw());
 
@@ -79,8 +83,10 @@ function join(tracks) {
       ended = { code };
       health?.stop();
       statistics?.stop();
+      staging?.stop();
+      views?.stop();
       elements.clear();
-      call = controls = health = statistics = null;
+      call = controls = health = statistics = staging = views = null;
       draw();
     },
   });
@@ -89,6 +95,8 @@ function join(tracks) {
     () => call?.subscriber ?? null, (participantId) => call?.lineOf(participantId) ?? null, draw,
   );
   statistics = new StatisticsPanel(call, draw);
+  staging = new Staging(call, draw);
+  views = new Views(call, elements);
   draw();
 }
 
@@ -115,7 +123,8 @@ function playSounds() {
 }
 
 function inRoom() {
-  if (!call || !controls || !health || !session) return nothing;
+  if (!call || !controls || !health || !session || !staging) return nothing;
+  staging.look();
   const scene = { call, elements, health };
   const broken = connectionWords();
   const weak = broken ?? health.ownWords(call.welcome?.participant_id ?? "");
@@ -123,15 +132,11 @@ function inRoom() {
   return html`
     ${top(session, { recording: call.recording, room: call.room, weak: weak !== null && call.link !== "connecting",
       connection: weak ?? t("connection.good"),
-      leave: isKiosk ? null : () => call?.leave(), figures: isKiosk ? nothing : statistics?.view() })}
+      leave: isKiosk ? null : () => call?.leave(), figures: isKiosk ? nothing : html`${staging.view()}${statistics?.view()}` })}
     ${alarm(call.recording, call.room?.phase)}
     ${elements.blocked ? html`<button type="button" class="button primary unblock"
       @click=${() => elements.unblock()} data-testid="unblock">${t("room.unblock")}</button>` : nothing}
-    ${isKiosk ? kiosk(scene) : stage(scene, {
-      evidenceLarge,
-      toggleEvidence: () => { evidenceLarge = !evidenceLarge; draw(); },
-      stopShowing: () => call?.stopShowing(),
-    })}
+    ${isKiosk ? kiosk(scene, staging) : stage(scene, staging)}
     ${isKiosk ? kioskControls(scene) : controls.view()}`;
 }
 
@@ -170,10 +175,11 @@ function draw() {
   queueMicrotask(() => {
     drawing = false;
     playSounds();
-    if (call && !evidenceTrack(call)) evidenceLarge = false;
     content.setAttribute("aria-busy", String(!session && !problem));
     render(call ? inRoom() : outside(), content);
+    staging?.place();
     elements.playShown();
+    views?.look();
   });
 }
 

@@ -3,34 +3,25 @@
  * one's own microphone is on; that this is recorded. Nothing else.
  */
 
-import { html, nothing } from "/vendor/lit-html/lit-html.js";
-import { repeat } from "/vendor/lit-html/directives/repeat.js";
+import { html } from "/vendor/lit-html/lit-html.js";
 import { t } from "../texts.js";
 import { icons } from "../ui/icons.js";
-import { observers } from "./stage.js";
-import { evidence, evidenceTrack, seat } from "./tile.js";
+import { faces, observers } from "./stage.js";
+import { evidence } from "./tile.js";
 
+/** @import { Staging } from "./staging.js" */
 /** @import { Scene } from "./tile.js" */
 
 /**
  * @param {Scene} scene
+ * @param {Staging} staging
  */
-export function kiosk(scene) {
-  const { call } = scene;
-  const everybody = call.room?.participants ?? [];
-  const me = call.me;
-  const [large, ...seats] = everybody.filter(({ id, role }) => id !== me?.id && role !== "observer");
+export function kiosk(scene, staging) {
   return html`
-    <div class="stage kiosk ${evidenceTrack(call) ? "evidence-large" : ""}" data-testid="stage">
-      ${large ? seat(scene, large, { name: "large" }) : nothing}
-      ${evidence(scene, { name: "" })}
-      <div class="side">
-        <div class="seats">
-          ${repeat(seats, ({ id }) => id, (person) => seat(scene, person, { name: "small" }))}
-          ${me ? seat(scene, me, { name: "small self", own: true }) : nothing}
-        </div>
-        ${observers(everybody)}
-      </div>
+    <div class="stage kiosk" data-testid="stage" data-mode=${staging.mode}>
+      ${faces(scene, staging)}
+      ${evidence(scene)}
+      <div class="side" data-place="side">${observers(scene.call.room?.participants ?? [])}</div>
     </div>`;
 }
 

@@ -41,6 +41,12 @@ export class MediaElements {
     return (this.#videos.get(key)?.readyState ?? 0) >= HTMLMediaElement.HAVE_CURRENT_DATA;
   }
 
+  /** The element of a picture while it is on the page. @param {string} key */
+  shown(key) {
+    const video = this.#videos.get(key);
+    return video?.isConnected ? video : null;
+  }
+
   /**
    * Plays exactly these sounds.
    * @param {{key: string, track: MediaStreamTrack}[]} sounds

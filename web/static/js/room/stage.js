@@ -1,6 +1,8 @@
 /**
- * The stage of the room: the subject large, the evidence display and the other seats beside, the
- * journal below them. Seats belong to people and stay theirs whether they are there or not.
+ * The stage of the room: who is on it, large; the evidence display; everybody's seat; the journal.
+ * Seats belong to people and stay theirs whether they are there or not. Everything is a child of the
+ * one stage and in the order of the seats, whatever the layout: a picture that is moved within the
+ * document would stop. Where each stands is set by `Staging.place`.
  */
 
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
@@ -9,10 +11,12 @@ import { duration } from "../format.js";
 import { eventText } from "../event_text.js";
 import { t } from "../texts.js";
 import { icons } from "../ui/icons.js";
+import { emptySeat } from "./arrange.js";
 import { evidence, evidenceTrack, seat } from "./tile.js";
 
 /** @import { Participant, RoomEvent } from "../types.js" */
 /** @import { Call } from "./call.js" */
+/** @import { Staging } from "./staging.js" */
 /** @import { Scene } from "./tile.js" */
 
 /** Events that the journal leaves out: they show on the stage by themselves. */
@@ -20,39 +24,55 @@ const QUIET = new Set(["track_published", "track_unpublished", "track_muted"]);
 
 /**
  * @param {Scene} scene
- * @param {{evidenceLarge: boolean, toggleEvidence: () => void, stopShowing: () => void}} options
+ * @param {Staging} staging
  */
-export function stage(scene, { evidenceLarge, toggleEvidence, stopShowing }) {
+export function stage(scene, staging) {
   const { call } = scene;
-  const everybody = call.room?.participants ?? [];
-  const me = call.me;
-  const large = everybody.find(({ role, id }) => role === "subject" && id !== me?.id)
-    ?? everybody.find(({ id }) => id !== me?.id);
-  const seats = everybody.filter(
-    (person) => person !== large && person.id !== me?.id && person.role !== "observer",
-  );
-  const wide = large?.tracks.find(({ source }) => source === "wide_camera");
   const shown = evidenceTrack(call);
+  const enlarged = staging.mode === "evidence";
   const actions = html`
-    ${shown ? html`<button type="button" class="button compact" @click=${toggleEvidence}
-      aria-pressed=${evidenceLarge} title=${t(evidenceLarge ? "evidence.small" : "evidence.large")}
+    ${shown ? html`<button type="button" class="button compact" @click=${() => staging.toggleEvidence()}
+      aria-pressed=${enlarged} title=${t(enlarged ? "evidence.small" : "evidence.large")}
       aria-label=${t("evidence.large")} data-testid="enlarge-evidence">${icons.enlarge()}</button>` : nothing}
-    ${shown?.own ? html`<button type="button" class="button compact" @click=${stopShowing}
+    ${shown?.own ? html`<button type="button" class="button compact" @click=${() => call.stopShowing()}
       data-testid="stop-evidence">${t("evidence.stop")}</button>` : nothing}`;
   return html`
-    <div class="stage ${evidenceLarge && shown ? "evidence-large" : ""}" data-testid="stage">
-      ${large ? seat(scene, large, { name: "large" }) : nothing}
-      ${large && wide ? seat(scene, large, { name: "wide", source: "wide_camera" }) : nothing}
-      ${evidence(scene, { name: "", actions })}
-      <div class="side">
-        <div class="seats">
-          ${repeat(seats, ({ id }) => id, (person) => seat(scene, person, { name: "small" }))}
-          ${me && me.role !== "observer" ? seat(scene, me, { name: "small self", own: true }) : nothing}
-        </div>
-        ${observers(everybody)}
+    <div class="stage" data-testid="stage" data-mode=${staging.mode}>
+      ${faces(scene, staging)}
+      ${evidence(scene, actions)}
+      <div class="side" data-place="side">
+        ${observers(call.room?.participants ?? [])}
         ${journal(call)}
       </div>
     </div>`;
+}
+
+/**
+ * Everybody's picture, in the order of the seats.
+ * @param {Scene} scene
+ * @param {Staging} staging
+ */
+export function faces(scene, staging) {
+  const { call } = scene;
+  const [first] = staging.large;
+  const wide = staging.seats.find(({ id, tracks }) => id === first && staging.isLarge(id)
+    && tracks.some(({ source }) => source === "wide_camera"));
+  return html`
+    ${repeat(staging.seats, ({ id }) => id, (person) => {
+      const large = staging.isLarge(person.id);
+      return html`${seat(scene, person, {
+        place: person.id,
+        own: person.id === call.welcome?.participant_id,
+        onStage: large,
+        large: large && staging.mode === "stage",
+        speaking: staging.isSpeaking(person.id),
+        number: staging.numberOf(person.id),
+        overlay: staging.pin(person),
+      })}
+      ${large && staging.isChoice ? html`<p class="empty-seat small soft" data-place=${emptySeat(person.id)}>
+        <strong>${person.name}</strong> ${t("stage.is_on")}</p>` : nothing}`;
+    })}
+    ${wide ? seat(scene, wide, { place: "wide", source: "wide_camera" }) : nothing}`;
 }
 
 /** @param {Participant[]} everybody */

@@ -3,7 +3,7 @@
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
 import { placeName, t } from "../texts.js";
 
-/** @import { Participant, Source } from "../types.js" */
+/** @import { Participant, Source, Track } from "../types.js" */
 /** @import { Call } from "./call.js" */
 /** @import { Health } from "./health.js" */
 /** @import { MediaElements } from "./media_elements.js" */
@@ -45,51 +45,78 @@ function audience(call, participantId, small) {
  * What is said instead of a picture.
  * @param {Call} call
  * @param {Participant} participant
- * @param {{hasTrack: boolean, covered: boolean}} picture
+ * @param {{hasTrack: boolean, covered: boolean, held: boolean}} picture
  */
-function absence(call, participant, { hasTrack, covered }) {
+function absence(call, participant, { hasTrack, covered, held }) {
   if (isOver(call)) return t("tile.ended");
   if (participant.present === "no") return t("tile.not_here");
   if (participant.present === "reconnecting") return t("tile.reconnecting");
   if (covered) return t("tile.covered");
+  if (held) return t("tile.held");
   return hasTrack ? t("tile.connecting") : t("tile.no_camera");
+}
+
+/**
+ * What is to be said of somebody's picture, sound and line.
+ * @param {Scene} scene
+ * @param {Participant} participant
+ * @param {Track|undefined} track the one that is shown
+ * @returns {{whole: string, short: string}|null}
+ */
+function trouble({ call, health }, participant, track) {
+  if (participant.present === "reconnecting") {
+    return { whole: t("tile.reconnecting"), short: t("tile.short_reconnecting") };
+  }
+  const words = health.words(participant);
+  if (words || !track || !call.isReduced(track.track_id)) return words;
+  return { whole: t("tile.reduced"), short: t("tile.short_reduced") };
 }
 
 /**
  * A participant's seat with one of their pictures.
  * @param {Scene} scene
  * @param {Participant} participant
- * @param {{source?: Source, name: string, own?: boolean}} place name: CSS class of the place
+ * @param {{place: string, source?: Source, own?: boolean, onStage?: boolean, large?: boolean,
+ *   speaking?: boolean, number?: string, overlay?: unknown}} options place: its key; large: there is
+ *   room for whole sentences; number: the key that puts it on the stage; overlay: what lies on it
  */
-export function seat(scene, participant, { source = "camera", name, own = false }) {
-  const { call, elements, health } = scene;
+export function seat(scene, participant, options) {
+  const { place, source = "camera", own = false, onStage = false, large = false, speaking = false, number = "" } = options;
+  const { call, elements } = scene;
   const track = participant.tracks.find((each) => each.source === source);
   const microphone = participant.tracks.find((each) => each.source === "microphone");
   const key = own ? `self-${source}` : track?.track_id ?? "";
   const media = own ? call.tracks[source] : call.subscriber?.tracks.get(key)?.media;
   const gone = participant.present === "no";
-  const covered = track?.muted || (own && call.muted.has(source));
+  const covered = Boolean(track?.muted || (own && call.muted.has(source)));
+  const held = !own && Boolean(track) && call.isHeld(key);
   const showing = media && !covered && !gone;
-  const words = own || gone || isOver(call) ? null : health.words(participant);
-  const away = participant.present === "reconnecting" ? t("tile.reconnecting") : null;
-  const problem = away ?? (name === "large" ? words?.whole : words?.short);
+  const said = participant.present === "reconnecting" && !media;
+  const problem = own || gone || said || isOver(call) ? null : trouble(scene, participant, track);
+  const words = problem ? html`<p class="weak small" role="status" title=${problem.whole}>
+    ${large ? problem.whole : problem.short}</p>` : nothing;
   return html`
-    <section class="tile ${name}" data-testid="tile" data-track-id=${track?.track_id ?? ""}
+    <section class="tile ${own ? "self" : ""} ${held && showing ? "held" : ""} ${speaking ? "speaking" : ""}"
+      data-testid="tile" data-place=${place} data-track-id=${track?.track_id ?? ""}
       data-participant-id=${participant.id} data-present=${participant.present}
-      aria-label=${participant.name}>
+      data-on-stage=${onStage} aria-label=${participant.name}>
       <div class="picture">
         ${showing ? elements.video(key, media) : nothing}
-        ${showing && elements.hasPicture(key) ? nothing : html`
-          <p class="absence">${absence(call, participant, { hasTrack: Boolean(track), covered: Boolean(covered) })}</p>`}
+        ${showing && !held && elements.hasPicture(key) ? nothing : html`
+          <p class="absence">${absence(call, participant, { hasTrack: Boolean(track), covered, held })}</p>`}
+        ${large ? nothing : words}
+        ${options.overlay ?? nothing}
       </div>
       <footer class="plate">
-        <p class="who"><strong>${own ? t("tile.self") : participant.name}</strong>
-          <span class="soft">${own ? participant.name : t(`role.${participant.role}`)}</span>
+        <p class="who">${number ? html`<kbd class="soft" aria-hidden="true">${number}</kbd>` : nothing}
+          <strong title=${participant.name}>${own ? t("tile.self") : participant.name}</strong>
+          ${speaking ? html`<span class="visually-hidden">${t("tile.speaking")}</span>` : nothing}
+          <span class="role soft">${own ? participant.name : t(`role.${participant.role}`)}</span>
           ${microphone?.muted ? html`<span class="tag attention">${t("tile.muted")}</span>` : nothing}
           ${!gone && participant.present === "yes" && !microphone && participant.role !== "observer"
             ? html`<span class="tag">${t("tile.no_microphone")}</span>` : nothing}</p>
-        ${problem ? html`<p class="weak small" role="status" title=${away ?? words?.whole ?? ""}>${problem}</p>` : nothing}
-        <p class="small soft where">${gone || isOver(call) ? nothing : audience(call, participant.id, name !== "large")}
+        ${large ? words : nothing}
+        <p class="small soft where">${gone || isOver(call) ? nothing : audience(call, participant.id, !large)}
           <span class="site">${placeName(participant.site_id, participant.site_name)}</span></p>
       </footer>
     </section>`;
@@ -98,20 +125,21 @@ export function seat(scene, participant, { source = "camera", name, own = false 
 /**
  * What is on the evidence display, or that nothing is. Its place stays the same.
  * @param {Scene} scene
- * @param {{name: string, actions?: unknown}} place
+ * @param {unknown} [actions]
  */
-export function evidence({ call, elements }, { name, actions = nothing }) {
+export function evidence({ call, elements }, actions = nothing) {
   const shown = evidenceTrack(call);
   const key = shown?.own ? "self-evidence_display" : shown?.track.track_id ?? "";
   const media = shown?.own ? call.exhibit?.track : call.subscriber?.tracks.get(key)?.media;
+  const held = Boolean(shown) && !shown?.own && call.isHeld(key);
   const names = shown ? audienceOf(call, shown.owner.id).join(t("list_separator")) : "";
   return html`
-    <section class="tile evidence ${name}" data-testid="evidence"
+    <section class="tile evidence ${held && media ? "held" : ""}" data-testid="evidence" data-place="evidence"
       data-track-id=${shown?.track.track_id ?? ""} aria-label=${t("evidence.title")}>
       <div class="picture">
         ${media ? elements.video(key, media) : nothing}
-        ${media && elements.hasPicture(key) ? nothing : html`
-          <p class="absence">${shown ? t("tile.connecting") : t("evidence.none")}</p>`}
+        ${media && !held && elements.hasPicture(key) ? nothing : html`
+          <p class="absence">${t(held ? "tile.held" : shown ? "tile.connecting" : "evidence.none")}</p>`}
       </div>
       <footer class="plate">
         <p class="who"><strong>${t("evidence.title")}</strong> ${actions}</p>

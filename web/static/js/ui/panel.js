@@ -61,10 +61,11 @@ export class Panel {
   /**
    * @param {string} title
    * @param {unknown} content
+   * @param {{narrow?: boolean}} [options] narrow: no wider than what is beside a button of the header
    */
-  view(title, content) {
+  view(title, content, { narrow = false } = {}) {
     return html`
-      <div class="panel" role="dialog" aria-label=${title}>
+      <div class="panel ${narrow ? "narrow" : ""}" role="dialog" aria-label=${title}>
         <div class="row panel-top">
           <h2>${title}</h2>
           <button type="button" class="button compact" @click=${this.close}>${t("panel.back")}</button>
