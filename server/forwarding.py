@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from aiortc import RTCCertificate
 
@@ -27,6 +28,7 @@ from server.sfu import sdp
 from server.sfu.player_peer import PlayerPeer
 from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import PublishPeer
+from server.sfu.rationing import Told
 from server.sfu.repair import LIVE_REPAIR_NS
 from server.sfu.subscribe_peer import SubscribePeer
 from server.sfu.uptrack import UpTrack
@@ -54,7 +56,7 @@ class Forwarding:
 
     def choose(self, message: protocol.Publish) -> tuple[sdp.RemoteDescription, dict[str, Offered]]:
         """What a publish message offers, by media section, with the codec that we take."""
-        remote = sdp.parse(message.sdp)
+        remote = sdp.parse(message.sdp, simulcast=self._config.media.simulcast)
         sections = {section.mid: section for section in remote.media}
         offered: dict[str, Offered] = {}
         for entry in message.tracks:
@@ -123,7 +125,9 @@ class Forwarding:
                 self._ports,
                 on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),
                 on_closed=lambda closed: self._lost(member, closed),
+                on_layers=lambda told: member.send(_layers(told)),
             )
+            member.subscriber.show(member.heights)
         await member.subscriber.want(wanted)
 
     async def play(
@@ -179,6 +183,12 @@ class Forwarding:
         return [
             up for up in self.ups.values() if member.participant_id in self._audience(up.track_id)
         ]
+
+    def show(self, member: Member, heights: Mapping[str, int]) -> None:
+        """The person's client shows pictures at these heights, by track; 0: not at all."""
+        member.heights = heights
+        if member.subscriber is not None:
+            member.subscriber.show(heights)
 
     async def renew(self, member: Member) -> None:
         """The person's receiving connection failed: make a new one."""
@@ -240,6 +250,14 @@ class Forwarding:
             ],
         }
         member.send(member.offer)
+
+
+def _layers(told: Told) -> dict[str, Any]:
+    """The ``layers`` message: what is received of each picture, and why it is not the best."""
+    return {
+        "type": "layers",
+        "tracks": {track: {"rid": rid, "reason": reason} for track, (rid, reason) in told.items()},
+    }
 
 
 class Offered:

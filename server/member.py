@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rooms.errors import TingxunError
@@ -40,6 +41,8 @@ class Member:
         self.publisher: PublishPeer | None = None
         self.subscriber: SubscribePeer | None = None
         self.subscriber_count = 0
+        self.heights: Mapping[str, int] = {}
+        """At which height the person's client shows each picture, by track."""
         self.players: dict[str, PlayerPeer] = {}
         """WHEP players that receive in this person's place, by name."""
         self.offer: dict[str, Any] | None = None

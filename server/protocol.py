@@ -72,6 +72,13 @@ class Answer(_Said):
     sdp: Sdp
 
 
+class View(_Said):
+    """At which height in pixels each picture is shown; 0: not at all. Replaces the former view."""
+
+    type: Literal["view"]
+    heights: Annotated[dict[TrackId, Annotated[int, Field(ge=0, le=16_384)]], Field(max_length=256)]
+
+
 class Renew(_Said):
     """The receiving connection failed: offer a new one."""
 
@@ -144,6 +151,7 @@ ClientMessage = Annotated[
     | Publish
     | Candidate
     | Answer
+    | View
     | Renew
     | Unpublish
     | Mute

@@ -26,6 +26,10 @@ class Allowance:
         self._per_ns = per_s / 1e9
         self._since_ns = 0
 
+    def change(self, burst: float, per_s: float) -> None:
+        """Hold and be refilled by another amount from now on."""
+        self._burst, self._per_ns = float(burst), per_s / 1e9
+
     def take(self, amount: float, now_ns: int) -> bool:
         """Take ``amount`` out if there is so much; ``now_ns`` is monotonic."""
         self._left = min(self._left + (now_ns - self._since_ns) * self._per_ns, self._burst)

@@ -1,8 +1,8 @@
 """How evenly a stream arrives, from a sample of its packets (RFC 3550, 6.4.1 and A.8).
 
-:class:`~server.sfu.layer.Layer` takes every eighth packet, so it costs next to nothing; jitter is
-that of the samples, which are further apart than A.8 has it but differ by the same delays. No I/O;
-time is an argument.
+:class:`~server.sfu.layer.Layer` takes every sixteenth packet, so it costs next to nothing; jitter
+is that of the samples, which are further apart than A.8 has it but differ by the same delays. No
+I/O; time is an argument.
 """
 
 from __future__ import annotations

@@ -85,6 +85,7 @@ class DownTrack:
         "layer",
         "level",
         "probed",
+        "resent_octets",
         "retransmitted",
         "ssrc",
         "switches",
@@ -105,6 +106,8 @@ class DownTrack:
         self.retransmitted = 0
         self.probed = 0
         """Packets sent once more unasked, to learn what the line can carry."""
+        self.resent_octets = 0
+        """Payload bytes of both."""
         self.budget: Allowance | None = None
         """Bytes that may be sent again, where the line is narrow; shared by several."""
         self._transport = transport
@@ -340,6 +343,7 @@ class DownTrack:
         body = packet[rtp.payload_start(packet) :]
         if stretch.numbers is not None:
             body = renumber(body, stretch.numbers)
+        self.resent_octets += len(body)
         ssrc, payload_type, sequence = self.ssrc, self._payload_type, number
         if self._rtx is not None:
             payload_type, ssrc = self._rtx

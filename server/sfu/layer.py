@@ -33,8 +33,8 @@ HISTORY = 1024
 """
 
 _MASK = HISTORY - 1
-_SAMPLED = 7
-"""Every eighth packet tells how evenly the stream arrives."""
+_SAMPLED = 15
+"""Every sixteenth packet tells how evenly the stream arrives."""
 
 LATE_PACKETS = 3000
 """A number further behind than this is no late packet but a sender that began anew (RFC 3550, A.1).
@@ -42,6 +42,9 @@ LATE_PACKETS = 3000
 
 KEY_FRAME_INTERVAL_NS = 300_000_000
 """Requests for a key frame are merged: at most one in this time goes to the sender."""
+
+PACKET_OVERHEAD = 36
+"""Bytes of IP, UDP and SRTP around each packet."""
 
 STOPPED_NS = 100_000_000
 """A layer from which nothing has come for so long is not in the middle of a picture."""
@@ -120,6 +123,9 @@ class Layer:
         self._key_frame: tuple[int, int] = (-1, 0)
         """The number that it starts with, and when that came."""
         self.key_frames = 0
+        self.bps = 0
+        """What came of late, as :meth:`measure` found it."""
+        self._measured = (0, 0, 0)
         self.packets = self.bytes = self.duplicates = self.unexpected = 0
         self.forwarded = self.octets = 0
         """Packets, and bytes of their payloads, that went on to receivers."""
@@ -190,13 +196,13 @@ class Layer:
             self._begin(packet, sequence, timestamp, now_ns)
         else:
             step = (sequence - highest) & 0xFFFF
-            if step == 0 or step >= 0x8000:
-                self._receive_late(packet, highest - (0x10000 - step & 0xFFFF), now_ns)
-                return
+            if step != 1:
+                if step == 0 or step >= 0x8000:
+                    self._receive_late(packet, highest - (0x10000 - step & 0xFFFF), now_ns)
+                    return
+                self.repair.note(highest + 1, highest + step, now_ns)
             self._highest = highest + step
             self._timestamp = timestamp
-            if step > 1:
-                self.repair.note(highest + 1, highest + step, now_ns)
             if not sequence & _SAMPLED:
                 self.arrival.sample(timestamp, now_ns)
         self._history[sequence & _MASK] = packet
@@ -262,6 +268,18 @@ class Layer:
     def extended(self, sequence: int) -> int:
         """The number that goes on counting, of one that is not newer than the newest."""
         return self._highest - ((self._highest - sequence) & 0xFFFF)
+
+    def measure(self, now_ns: int) -> None:
+        """Bring :attr:`bps` up to date; to be called about twice a second.
+
+        A layer that does not come any more keeps what it had: that is what it takes when it comes.
+        """
+        then_ns, packets, octets = self._measured
+        self._measured = (now_ns, self.packets, self.bytes)
+        if then_ns and self.packets > packets:
+            octets = self.bytes - octets + PACKET_OVERHEAD * (self.packets - packets)
+            bps = octets * 8_000_000_000 // max(now_ns - then_ns, 1)
+            self.bps = (2 * self.bps + bps) // 3 if self.bps else bps
 
     def expect(self, follower: Follower) -> None:
         """Let ``follower`` come over at the next key frame, which is asked for."""

@@ -17,6 +17,7 @@ from aiortc.rtp import RtcpPacket, RtcpReceiverInfo, RtcpSrPacket
 
 from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
+from server.sfu.estimate import Uplink
 from server.sfu.layer import Layer
 from server.sfu.port import MediaPorts
 from server.sfu.seam import MediaTransport
@@ -27,6 +28,9 @@ WATCH_INTERVAL_S = 0.25
 
 ROUNDS_PER_REPORT = 2
 """Receiver reports and REMB twice a second: Chromium raises its rate only while it hears them."""
+
+MAX_REPORT_BLOCKS = 31
+"""As many as fit into one receiver report (RFC 3550, 6.4.2)."""
 
 MAX_LEARNED_SSRCS = 64
 """Streams that one connection may name by their packets alone, in all its life."""
@@ -74,6 +78,9 @@ class PublishPeer:
         self._unbound: dict[str, _Unbound] = {}
         self._reporter_ssrc = rtp.random_ssrc()
         self._learned = 0
+        self._uplink = Uplink()
+        self._seen: tuple[int, int, int, int] = (0, 0, 0, 0)
+        """At the last report: the time; bytes, packets and missed packets of all tracks."""
         self._shares: dict[UpTrack, tuple[int, int, int]] = {}
         """By track: time and bytes at the last report, and for how many more it is silenced."""
         self.rtcp = rtcp_allowance()
@@ -270,20 +277,46 @@ class PublishPeer:
             await asyncio.sleep(WATCH_INTERVAL_S)
 
     def _report(self) -> None:
+        now_ns = time.monotonic_ns()
         infos: list[RtcpReceiverInfo] = []
         video: list[int] = []
-        total_bps = 0
+        most_bps = 0
         for track in self.tracks.values():
-            self._check_share(track, time.monotonic_ns())
+            self._check_share(track, now_ns)
+            for layer in track.layers:
+                layer.measure(now_ns)
             infos += [info for layer in track.layers if (info := layer.receiver_info())]
             if track.is_video:
-                total_bps += self._video_max_bps
+                most_bps += self._video_max_bps
                 video += [layer.ssrc for layer in track.layers if layer.ssrc is not None]
         if infos:
-            packet = rtp.receiver_report(self._reporter_ssrc, infos[:31])
+            packet = rtp.receiver_report(self._reporter_ssrc, infos[:MAX_REPORT_BLOCKS])
             if video:
-                packet += rtp.estimated_bitrate(self._reporter_ssrc, total_bps, video)
+                allowed_bps = self._allowed_bps(most_bps, now_ns)
+                packet += rtp.estimated_bitrate(self._reporter_ssrc, allowed_bps, video)
             self._transport.send_rtcp(packet)
+
+    def _allowed_bps(self, most_bps: int, now_ns: int) -> int:
+        """What the sender is told to send at most: less where its line is overloaded."""
+        tracks = list(self.tracks.values())
+        seen = (
+            now_ns,
+            sum(track.bytes for track in tracks),
+            sum(track.packets for track in tracks),
+            sum(track.missed for track in tracks),
+        )
+        elapsed_ns, octets, packets, missed = (
+            now - then for now, then in zip(seen, self._seen, strict=True)
+        )
+        self._seen = seen
+        # A queue on the line holds up every stream: the one that waits least tells how much.
+        delays = [layer.arrival.delay_ns for track in tracks for layer in track.arriving()]
+        return self._uplink.tick(
+            octets * 8_000_000_000 // elapsed_ns,
+            min(delays, default=0),
+            missed / packets if packets > 0 else 0.0,
+            most_bps,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,11 @@ class RemoteDescription:
 _SETUP = {"auto": "actpass", "client": "active", "server": "passive"}
 
 
-def parse(text: str) -> RemoteDescription:
-    """Read a peer's description; :class:`SdpInvalid` says what is wrong with it."""
+def parse(text: str, *, simulcast: bool = True) -> RemoteDescription:
+    """Read a peer's description; :class:`SdpInvalid` says what is wrong with it.
+
+    Without ``simulcast`` a picture has a single layer, whatever is offered.
+    """
     try:
         description = SessionDescription.parse(text)
     except Exception as error:
@@ -124,7 +127,7 @@ def parse(text: str) -> RemoteDescription:
         raise SdpInvalid("no DTLS fingerprint or setup")
     if first.ice is None or not first.ice.usernameFragment or not first.ice.password:
         raise SdpInvalid("no ICE credentials")
-    rids = _simulcasts(text)
+    rids = _simulcasts(text) if simulcast else {}
     media = tuple(_media(m, rids.get(n, ())) for n, m in enumerate(description.media))
     mids = [m.mid for m in media]
     if len(set(mids)) != len(mids) or not all(mids):

@@ -7,11 +7,13 @@ participant. It decides nothing: who may receive what is ``rooms``' business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiortc import RTCCertificate
 from aiortc.rtp import (
+    RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
@@ -20,6 +22,7 @@ from aiortc.rtp import (
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSrPacket,
+    unpack_remb_fci,
 )
 
 from rooms.errors import SdpInvalid
@@ -27,11 +30,12 @@ from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
+from server.sfu.rationing import SPREAD, TICK_S, Rationing, Told
 from server.sfu.reception import Reception
 from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
 
-REPORT_INTERVAL_S = 1.0
+TICKS_PER_REPORT = 2
 """Sender reports: what a receiver needs to play picture and sound of one person in step."""
 
 
@@ -47,8 +51,11 @@ class SubscribePeer:
         on_closed: Callable[[SubscribePeer], None],
         *,
         controlling: bool = True,
+        on_layers: Callable[[Told], None] = lambda told: None,
     ) -> None:
         self.name = name
+        self.rationing = Rationing(on_layers)
+        """Which layers of what is sent this receiver gets."""
         self.heard_ns = 0
         """When the receiver last sent RTCP; 0 before it has."""
         self._transport = MediaTransport(certificate, ports, controlling=controlling)
@@ -95,6 +102,10 @@ class SubscribePeer:
         if rested or present != set(self._wanted):
             self._changed = True
         self._offer_if_stable()
+
+    def show(self, heights: Mapping[str, int]) -> None:
+        """The receiver shows pictures at these heights, by track; the others as they come."""
+        self.rationing.show(heights, self.sending)
 
     def answered(self, text: str) -> None:
         """The other side's answer; :class:`SdpInvalid` where it is none that we wait for."""
@@ -207,6 +218,8 @@ class SubscribePeer:
                     if down.ssrc == part.media_ssrc:
                         self._receptions[down.ssrc].asked(part.lost)
                         down.retransmit(part.lost, now_ns)
+            elif isinstance(part, RtcpPsfbPacket) and part.fmt == RTCP_PSFB_APP:
+                self._take_estimate(part, now_ns)
             elif isinstance(part, RtcpPsfbPacket) and part.fmt == RTCP_PSFB_PLI:
                 self._request_key_frame(part.media_ssrc)
             elif isinstance(part, RtcpPsfbPacket) and part.fmt == RTCP_PSFB_FIR:
@@ -219,12 +232,30 @@ class SubscribePeer:
             if down.ssrc == ssrc:
                 up.request_key_frame(down)
 
+    def _take_estimate(self, part: RtcpPsfbPacket, now_ns: int) -> None:
+        with contextlib.suppress(ValueError):
+            bps, _ = unpack_remb_fci(part.fci)
+            self.rationing.remb(bps, now_ns)
+
     async def _report_loop(self) -> None:
+        ticks = 0
         while True:
-            await asyncio.sleep(REPORT_INTERVAL_S)
-            now_ns = time.monotonic_ns()
-            for _, down in self._pairs.values():
-                report = down.sender_report(now_ns)
-                if report is not None:
-                    self._receptions[down.ssrc].sent(report, now_ns)
-                    self._transport.send_rtcp(report)
+            for _ in range(SPREAD):
+                await asyncio.sleep(
+                    TICK_S / SPREAD if self.rationing.estimate.probe_bps else TICK_S
+                )
+                if not self.rationing.estimate.probe_bps:
+                    break
+                self.rationing.probe(self.sending, time.monotonic_ns())
+            self.rationing.tick(self.sending, time.monotonic_ns())
+            ticks += 1
+            if ticks % TICKS_PER_REPORT == 0:
+                self._report()
+
+    def _report(self) -> None:
+        now_ns = time.monotonic_ns()
+        for _, down in self._pairs.values():
+            report = down.sender_report(now_ns)
+            if report is not None:
+                self._receptions[down.ssrc].sent(report, now_ns)
+                self._transport.send_rtcp(report)

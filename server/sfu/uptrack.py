@@ -279,18 +279,22 @@ class UpTrack:
     def _all(self) -> list[Layer]:
         return [*self._former, *self.layers]
 
+    def arriving(self) -> list[Layer]:
+        """The layers that really come, from the lowest to the best."""
+        newest_ns = self.last_packet_ns
+        return [
+            layer
+            for layer in self.layers
+            if layer.begun and newest_ns - layer.last_packet_ns < STOPPED_NS
+        ]
+
     def _best(self, level: int | None) -> Layer | None:
         """The best layer up to ``level`` that arrives, or else the lowest above it; or None."""
         if level is None:
             return None
-        newest_ns = self.last_packet_ns
-        arriving = [
-            (n, layer)
-            for n, layer in enumerate(self.layers)
-            if layer.begun and newest_ns - layer.last_packet_ns < STOPPED_NS
-        ]
-        allowed = [layer for n, layer in arriving if n <= level]
-        return allowed[-1] if allowed else next((layer for _, layer in arriving), None)
+        arriving = self.arriving()
+        allowed = [layer for layer in arriving if self.layers.index(layer) <= level]
+        return allowed[-1] if allowed else next(iter(arriving), None)
 
     def _direct(self, down: DownTrack) -> None:
         """Let a receiver go where its level says."""

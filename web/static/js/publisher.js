@@ -23,6 +23,13 @@ const RESTART_MIN_MS = 2_000;
 /** Sources whose small print has to be legible; they are no part of a person's picture and sound. */
 const SHOWN = new Set(["evidence_display", "document_camera"]);
 
+/** The sizes of a camera's picture (RFC 8853), and what each may use of the whole bitrate. */
+const LAYERS = [
+  { rid: "l", scaleResolutionDownBy: 4, share: 0.06 },
+  { rid: "m", scaleResolutionDownBy: 2, share: 0.2 },
+  { rid: "h", scaleResolutionDownBy: 1, share: 0.74 },
+];
+
 export class Publisher {
   /** @type {RTCPeerConnection|null} */
   connection = null;
@@ -41,7 +48,7 @@ export class Publisher {
 
   /**
    * @param {Signalling} signalling
-   * @param {Pick<Welcome, "ice_servers"|"codecs"|"video_max_kbps">} terms
+   * @param {Pick<Welcome, "ice_servers"|"codecs"|"video_max_kbps"|"simulcast">} terms
    * @param {{changed: () => void, failed: (cause: unknown) => void}} listener
    */
   constructor(signalling, terms, listener) {
@@ -167,6 +174,19 @@ export class Publisher {
     connection.onconnectionstatechange = () => this.#stateChanged(connection);
   }
 
+  /**
+   * A camera goes out in three sizes, for receivers of every kind; what is shown, in one.
+   * @param {Source} source
+   * @returns {RTCRtpEncodingParameters[]}
+   */
+  #encodings(source) {
+    const whole = this.terms.video_max_kbps * 1000;
+    if (SHOWN.has(source) || !this.terms.simulcast) return [{ maxBitrate: whole }];
+    return LAYERS.map(({ rid, scaleResolutionDownBy, share }) => ({
+      rid, scaleResolutionDownBy, maxBitrate: Math.round(whole * share),
+    }));
+  }
+
   #addTransceivers() {
     for (const [source, sending] of this.sources) {
       if (!sending.track || sending.transceiver || !this.connection) continue;
@@ -174,7 +194,7 @@ export class Publisher {
       sending.transceiver = this.connection.addTransceiver(sending.track, {
         direction: "sendonly",
         streams: [SHOWN.has(source) ? new MediaStream() : this.#together],
-        sendEncodings: video ? [{ maxBitrate: this.terms.video_max_kbps * 1000 }] : [{}],
+        sendEncodings: video ? this.#encodings(source) : [{}],
       });
       if (video) {
         const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];

@@ -1,0 +1,211 @@
+"""What a line can carry, from what its far end tells. Pure: time is an argument.
+
+Measured with Chromium as a receiver (RTP timestamps alone, no extension for it): its REMB falls
+within 0.4 s of an overload to what gets through, and is then a good figure; but it starts low,
+stays where it fell for many seconds, and never grows far beyond what is sent. So its *fall* is
+believed, if loss or the round trip agrees or the fall is deep, and its rise is not: we find out
+ourselves whether more gets through, by sending a little more (:class:`Estimate` says how much)
+before any picture depends on it.
+
+Loss alone says little: a bad line loses at any rate. It counts by itself only where it is severe,
+and no longer when sending less has not helped.
+"""
+
+from __future__ import annotations
+
+SECOND_NS = 1_000_000_000
+
+FALL = 0.93
+"""REMB below this share of the one before it is a fall."""
+
+DEEP_FALL = 0.7
+"""REMB below this share of what is sent needs no other witness."""
+
+WITNESS_LOSS = 0.03
+"""From so much loss on, a fall of REMB is believed ..."""
+
+WITNESS_RISE_MS = 120.0
+"""... or when the round trip is longer by this than the shortest of the last minute."""
+
+SEVERE_LOSS = 0.3
+"""So much loss is an overload by itself, until it is shown to be the line's own."""
+
+PROOF_NS = 2 * SECOND_NS
+"""After this time at a lower rate loss has to be lower, or it is not ours."""
+
+FALL_COUNTS_NS = 1_500_000_000
+"""For how long after a fall its witnesses are heard."""
+
+HOLD_NS = 4 * SECOND_NS
+MAX_HOLD_NS = 60 * SECOND_NS
+"""After an overload, before more is tried; doubled each time that it was too early."""
+
+TRIAL_NS = 8 * SECOND_NS
+"""An overload so soon after a rise is the rise's fault."""
+
+STEP = 1.15
+"""What is sent grows by this in each tick of a trial: an overload stays small until it is seen."""
+
+PROVEN_TICKS = 2
+"""So many ticks at the full rate of a trial prove it."""
+
+LEAST_BPS = 30_000
+_BASE_NS = 60 * SECOND_NS
+
+
+class Estimate:
+    """The rate that a receiver's line carries. Call :meth:`tick` about twice a second."""
+
+    def __init__(self) -> None:
+        self.bps: int | None = None
+        """What may be sent in all; None while nothing speaks of a limit."""
+        self.probe_bps = 0
+        """What to send in all now, to learn whether it gets through; 0: nothing beside media."""
+        self.overloads = 0
+        self._remb = 0
+        self._fell_ns = -FALL_COUNTS_NS
+        self._lowered_ns = -FALL_COUNTS_NS
+        self._sent_before = 0
+        self._base_ms = (0.0, 0)
+        self._hold_ns = HOLD_NS
+        self._quiet_since_ns = 0
+        self._rose_ns = -TRIAL_NS
+        self._proven = 0
+        self._own_loss = 0.0
+        """Of the line's own, which does not depend on what is sent."""
+        self._suspect: tuple[int, float, int | None, int] | None = None
+        """When loss alone lowered the rate: then, the loss, the limit before it, what was sent."""
+
+    def remb(self, bps: int, now_ns: int) -> None:
+        """The receiver's own estimate has come."""
+        if bps < FALL * self._remb:
+            self._fell_ns = now_ns
+        self._remb = bps
+
+    def lowered(self, now_ns: int) -> None:
+        """Less is sent from now on, for reasons of our own: that makes REMB fall, too."""
+        self._lowered_ns = now_ns
+
+    def tick(
+        self,
+        now_ns: int,
+        sent_bps: int,
+        beside_bps: int,
+        loss: float,
+        round_trip_ms: float | None,
+        needed_bps: int | None,
+    ) -> None:
+        """Take what the last tick showed.
+
+        ``sent_bps`` is everything sent, of which ``beside_bps`` (sound) is not in REMB; ``loss`` is
+        0 to 1, before repair. ``needed_bps`` is what the next better picture takes in all, None
+        where nothing is held back.
+        """
+        lost = max(loss - self._own_loss, 0.0) / max(1.0 - self._own_loss, 0.01)
+        self._own_loss = min(self._own_loss, (self._own_loss + loss) / 2)
+        if self._suspect is not None:
+            self._judge(now_ns, sent_bps, loss)
+        # What has just grown or shrunk says nothing yet: the lesser of two ticks was sent for sure.
+        steady_bps, self._sent_before = min(sent_bps, self._sent_before), sent_bps
+        limit = self._overload(now_ns, steady_bps, beside_bps, lost, round_trip_ms)
+        if limit is not None:
+            self._lower(limit, now_ns)
+        elif self.bps is not None:
+            self._raise(now_ns, sent_bps, needed_bps)
+
+    def _overload(
+        self, now_ns: int, sent_bps: int, beside_bps: int, lost: float, round_trip_ms: float | None
+    ) -> int | None:
+        """What gets through, where it is less than what is sent; None where nothing says so."""
+        rise_ms = self._rise(round_trip_ms, now_ns)
+        limit = self._remb + beside_bps
+        if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
+            ours = now_ns - self._lowered_ns < FALL_COUNTS_NS
+            deep = not ours and self._remb < DEEP_FALL * (sent_bps - beside_bps)
+            if deep or lost > WITNESS_LOSS or rise_ms > WITNESS_RISE_MS:
+                return limit
+        if lost > SEVERE_LOSS:
+            if self._suspect is None:
+                self._suspect = (now_ns, lost, self.bps, sent_bps)
+            return int(sent_bps * (1.0 - lost))
+        return None
+
+    def _rise(self, round_trip_ms: float | None, now_ns: int) -> float:
+        if round_trip_ms is None:
+            return 0.0
+        base_ms, since_ns = self._base_ms
+        if not since_ns or round_trip_ms < base_ms or now_ns - since_ns > _BASE_NS:
+            self._base_ms = (round_trip_ms, now_ns)
+            return 0.0
+        return round_trip_ms - base_ms
+
+    def _judge(self, now_ns: int, sent_bps: int, loss: float) -> None:
+        """Whether sending less has helped against loss that came alone."""
+        assert self._suspect is not None
+        since_ns, before, limit, sent_before = self._suspect
+        if now_ns - since_ns < PROOF_NS:
+            return
+        self._suspect = None
+        if loss > 0.7 * before and sent_bps < 0.85 * sent_before:
+            self._own_loss = loss
+            self.bps = limit
+
+    def _lower(self, limit: int, now_ns: int) -> None:
+        if self.probe_bps or now_ns - self._rose_ns < TRIAL_NS:
+            self._hold_ns = min(2 * self._hold_ns, MAX_HOLD_NS)
+            self._rose_ns = now_ns - TRIAL_NS
+        self.overloads += 1
+        self.bps = max(limit if self.bps is None else min(self.bps, limit), LEAST_BPS)
+        self.probe_bps = self._proven = 0
+        self._quiet_since_ns = now_ns
+
+    def _raise(self, now_ns: int, sent_bps: int, needed_bps: int | None) -> None:
+        assert self.bps is not None
+        if now_ns - self._rose_ns > 2 * TRIAL_NS and not self.probe_bps:
+            quiet_ns = now_ns - self._quiet_since_ns
+            self._hold_ns = HOLD_NS if quiet_ns > MAX_HOLD_NS else self._hold_ns
+        if needed_bps is None or needed_bps <= self.bps:
+            self.probe_bps = self._proven = 0
+            return
+        if now_ns - self._quiet_since_ns < self._hold_ns:
+            return
+        if self.probe_bps < needed_bps:
+            before = max(self.probe_bps, min(sent_bps, self.bps), LEAST_BPS)
+            self.probe_bps = min(int(before * STEP) + 1, needed_bps)
+            return
+        self._proven += 1
+        if self._proven > PROVEN_TICKS:
+            self.bps = max(self.bps, needed_bps)
+            self.probe_bps = self._proven = 0
+            self._rose_ns = self._quiet_since_ns = now_ns
+
+
+QUEUE_NS = 150_000_000
+"""So much longer on their way than the fastest of late: packets wait in a queue of the line."""
+
+GROWTH = 1.08
+"""In each tick without an overload."""
+
+
+class Uplink:
+    """What a publisher is told to send at most, for REMB. Call :meth:`tick` twice a second.
+
+    Chromium itself sends less when we report more than 10 % lost; what it cannot see without our
+    help is a queue that grows while nothing is lost yet, and sound waits in it too.
+    """
+
+    def __init__(self) -> None:
+        self._bps: int | None = None
+        self._ticks = 0
+
+    def tick(self, received_bps: int, delay_ns: int, lost: float, most_bps: int) -> int:
+        """What may be sent in all; ``lost`` is 0 to 1, ``most_bps`` what is wanted at most."""
+        self._ticks = self._ticks + 1 if delay_ns > QUEUE_NS else 0
+        if self._ticks >= 2 or (self._ticks and lost > WITNESS_LOSS):
+            limit = int(received_bps * 0.85)
+            self._bps = max(min(limit, self._bps or limit), 2 * LEAST_BPS)
+        elif self._bps is not None and not self._ticks:
+            self._bps = int(self._bps * GROWTH) + 1
+            if self._bps >= most_bps:
+                self._bps = None
+        return most_bps if self._bps is None else min(self._bps, most_bps)

@@ -1,0 +1,187 @@
+"""What one receiver gets, twice a second anew: its line is judged, its pictures are chosen.
+
+Joins :mod:`server.sfu.estimate` and :mod:`server.sfu.allocation` to the down tracks of a
+:class:`~server.sfu.subscribe_peer.SubscribePeer`. Sound is sent in any case; pictures have what is
+left, and of that, what is sent again has its own bound. Not on the way of any packet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from server.sfu.allocation import Picture, Reason, Share, allocate, enough_level
+from server.sfu.allowance import Allowance
+from server.sfu.downtrack import DownTrack
+from server.sfu.estimate import Estimate
+from server.sfu.layer import PACKET_OVERHEAD, Layer
+from server.sfu.reception import Reception
+from server.sfu.uptrack import UpTrack
+
+TICK_S = 0.5
+SPREAD = 10
+"""What is sent to try the line is spread over a tick in so many portions."""
+
+REPAIR_SHARE = 0.15
+"""Of what the line carries, this much at least may be pictures that are sent again."""
+
+REPAIR_BURST_S = 0.5
+
+Told = Mapping[str, tuple[str | None, Reason | None]]
+"""By track: the layer that is received, and why it is not the best one."""
+
+Sending = Sequence[tuple[UpTrack, DownTrack, Reception]]
+
+
+class Rationing:
+    """``tell`` is called with what has changed."""
+
+    def __init__(self, tell: Callable[[Told], None]) -> None:
+        self.estimate = Estimate()
+        self._heights: Mapping[str, int] = {}
+        """At which height each picture is shown; what is not named, as large as it comes."""
+        self.sent_bps = 0
+        self._tell = tell
+        self._told: dict[str, tuple[str | None, Reason | None]] = {}
+        self._before: dict[DownTrack, tuple[int, int, int, int]] = {}
+        self._tick_ns = 0
+        self._repair = Allowance(1 << 20, 1 << 20)
+        self._needed_bps: int | None = None
+        self._beside_bps = 0
+
+    def show(self, heights: Mapping[str, int], sending: Sending) -> None:
+        """The receiver shows pictures at these heights from now on; everything is told again."""
+        self._heights = heights
+        self._told = {}
+        self.choose(sending)
+
+    def remb(self, bps: int, now_ns: int) -> None:
+        """The receiver's own estimate has come."""
+        self.estimate.remb(bps, now_ns)
+
+    def tick(self, sending: Sending, now_ns: int) -> None:
+        """Look at what was sent and received since the last time; choose anew."""
+        loss = self._measure(sending, now_ns)
+        trips = [r.round_trip_ms for _, _, r in sending if r.round_trip_ms is not None]
+        self.estimate.tick(
+            now_ns,
+            self.sent_bps,
+            self._beside_bps,
+            loss,
+            min(trips, default=None),
+            self._needed_bps,
+        )
+        self.choose(sending, loss)
+
+    def choose(self, sending: Sending, loss: float = 0.0) -> None:
+        """Give each picture its layer, by what is known of the line and of the places."""
+        limit_bps = self.estimate.bps
+        budget_bps = None
+        if limit_bps is not None:
+            budget_bps = max(int((limit_bps - self._beside_bps) / (1.0 + loss)), 0)
+        videos = [(up, down) for up, down, _ in sending if up.is_video]
+        known = [(up, down, self._picture(up, down)) for up, down in videos]
+        offered = [(up, down, picture) for up, down, picture in known if picture is not None]
+        allocation = allocate(budget_bps, [picture for _, _, picture in offered])
+        for (up, down, picture), share in zip(offered, allocation.shares, strict=True):
+            level = _level(up, picture, share)
+            if down.level is not None and (level is None or level < down.level):
+                self.estimate.lowered(time.monotonic_ns())
+            up.set_level(down, level)
+        self._needed_bps = None
+        if allocation.next_bps is not None:
+            self._needed_bps = int(allocation.next_bps * (1.0 + loss)) + self._beside_bps
+        self._bound_repair(videos, allocation.bps)
+        told = {
+            up.track_id: _told(down, share)
+            for (up, down, _), share in zip(offered, allocation.shares, strict=True)
+            if down.layer is not None or share.level is None
+        }
+        changed = {key: value for key, value in told.items() if self._told.get(key) != value}
+        gone = self._told.keys() - {up.track_id for up, _ in videos}
+        self._told = {
+            key: value for key, value in {**self._told, **told}.items() if key not in gone
+        }
+        if changed:
+            self._tell(changed)
+
+    def probe(self, sending: Sending, now_ns: int) -> None:
+        """Send one portion of what tries the line, where that is due."""
+        more_bps = self.estimate.probe_bps - self.sent_bps
+        if more_bps <= 0:
+            return
+        for up, down, _ in sending:
+            if up.is_video and down.probe(int(more_bps / 8 * TICK_S / SPREAD) + 600, now_ns):
+                return
+
+    def _measure(self, sending: Sending, now_ns: int) -> float:
+        """Bring rates up to date; the share that was lost on the way since the last tick."""
+        elapsed_ns, self._tick_ns = now_ns - self._tick_ns, now_ns
+        octets = beside = packets = lost = 0
+        before, self._before = self._before, {}
+        for up, down, reception in sending:
+            counts = down.counts
+            now = (
+                counts.octets + down.resent_octets + down.packets * (12 + PACKET_OVERHEAD),
+                counts.packets,
+                reception.missed - counts.missed,
+                reception.lost - counts.lost,
+            )
+            self._before[down] = now
+            if down in before:
+                then = before[down]
+                octets += now[0] - then[0]
+                beside += 0 if up.is_video else now[0] - then[0]
+                packets += now[1] - then[1]
+                lost += max(now[2] - then[2], now[3] - then[3], 0)
+        scale = 8_000_000_000 / max(elapsed_ns, 1)
+        self.sent_bps = int(octets * scale)
+        self._beside_bps = int((self._beside_bps + beside * scale) / 2)
+        return min(lost / packets, 1.0) if packets > 0 else 0.0
+
+    def _picture(self, up: UpTrack, down: DownTrack) -> Picture | None:
+        """The layers that arrive; None while none does."""
+        arriving = up.arriving()
+        if not arriving:
+            return None
+        top_px = max((layer.height or 0 for layer in arriving), default=0)
+        return Picture(
+            layer_bps=[layer.bps for layer in arriving],
+            layer_px=[layer.height or _guess(up, layer, top_px) for layer in arriving],
+            shown_px=self._heights.get(up.track_id),
+            level=arriving.index(down.layer) if down.layer in arriving else None,
+        )
+
+    def _bound_repair(self, videos: Sequence[tuple[UpTrack, DownTrack]], taken_bps: int) -> None:
+        limit_bps = self.estimate.bps
+        if limit_bps is None:
+            for _, down in videos:
+                down.budget = None
+            return
+        room_bps = max(limit_bps - self._beside_bps - taken_bps, limit_bps * REPAIR_SHARE)
+        self._repair.change(room_bps / 8 * REPAIR_BURST_S, room_bps / 8)
+        for _, down in videos:
+            down.budget = self._repair
+
+
+def _level(up: UpTrack, picture: Picture, share: Share) -> int | None:
+    """The layer of the track that a share of what arrives stands for."""
+    if share.level is None:
+        return None
+    arriving = up.arriving()
+    if share.level == len(arriving) - 1 and share.level == enough_level(picture):
+        # Better ones that begin later are followed at once, and looked at in the next tick.
+        return len(up.layers) - 1
+    return up.layers.index(arriving[share.level])
+
+
+def _guess(up: UpTrack, layer: Layer, top_px: int) -> int:
+    """The height of a layer whose key frames have not been seen: each is half the next one's."""
+    steps = len(up.layers) - 1 - up.layers.index(layer)
+    return (top_px or 720) >> steps
+
+
+def _told(down: DownTrack, share: Share) -> tuple[str | None, Reason | None]:
+    if share.level is None or down.layer is None:
+        return None, share.reason
+    return down.layer.rid or "h", share.reason
