@@ -91,6 +91,7 @@ class Conductors:
     def totals(self) -> Counter[tuple[str, str]]:
         """What all sessions since the start have counted, by name and kind of track."""
         totals = self._past.copy()
+        totals.update({(name, ""): count for name, count in self._ports.counts().items()})
         for conductor in self._conductors.values():
             conductor.figures.look()
             totals.update(conductor.figures.totals.counts)

@@ -1,33 +1,38 @@
 """``GET /metrics``: the server in figures, in Prometheus' text format, for the operator.
 
-Collected when it is asked for, from counters that exist anyway (:mod:`server.totals`); only the
-lateness of the event loop is measured in between (:mod:`server.loop_lag`). No label names a person,
-a session or a case: what is in here may be kept and shown on a wall.
+Collected when it is asked for, from what each process counts anyway
+(:mod:`server.process_figures`). No label names a person, a session or a case: what is in here may
+be kept and shown on a wall.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from rooms.errors import NotSignedIn
 from rooms.phases import Phase, RecordingState
 from server.access import Right, account_with
-from server.conductors import Conductors
 from server.keys import CONFIG, METRICS
-from server.loop_lag import LoopLag
+from server.process_figures import LAG_BUCKETS_S, ProcessFigures
+
+if TYPE_CHECKING:
+    from server.media_processes import MediaProcesses
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KINDS = ("audio", "video")
-
-LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 """A request with one of these was passed on by a proxy, whatever address it comes from."""
@@ -43,9 +48,25 @@ _BY_KIND = {
 _WHOLE = {
     "unknown": ("rtp_unknown", "Packets from senders that belong to no track."),
     "rejected": ("datagrams_rejected", "Datagrams that SRTP refused: forged, replayed, damaged."),
+    "rtcp_refused": ("rtcp_refused", "RTCP packets left unread: more than anybody honest sends."),
+    "strangers": ("datagrams_strange", "Datagrams at the media port that belong to nobody."),
+    "failures": ("datagrams_failed", "Datagrams on which the server itself failed."),
+    "dropped": ("datagrams_dropped", "Datagrams that the kernel had no room for."),
+    "unsent": ("datagrams_unsent", "Datagrams of media that the kernel did not take."),
     "refused": ("tap_refused", "Packets that the recorders' full buffers refused: declared gaps."),
     "recorder_restarts": ("recorder_restarts", "Recorders that died and were replaced."),
 }
+
+_OF_PROCESS = {
+    "lag_max_s": (
+        "event_loop_lag_max_seconds",
+        "The latest that the timer of 250 ms fired within the last minute.",
+    ),
+    "open_sockets": ("open_sockets", "Sockets of the process."),
+    "cpu_s": ("process_cpu_seconds", "Time on a CPU, without recorders."),
+    "resident_bytes": ("process_resident_memory_bytes", "Memory in RAM, without recorders."),
+}
+"""What is told of each process; the media processes come and go by these names."""
 
 
 def add_routes(app: web.Application) -> None:
@@ -54,102 +75,110 @@ def add_routes(app: web.Application) -> None:
 
 
 class Metrics:
-    """What there is to collect; runs from the server's start to :meth:`stop`."""
+    """What there is to publish: of this process, and of the media processes that it has."""
 
-    def __init__(self, conductors: Conductors) -> None:
+    def __init__(self, own: ProcessFigures, processes: MediaProcesses | None) -> None:
+        self._own = own
+        self._processes = processes
         # Of its own: nothing that a library counts by itself is published unasked.
         self._registry = CollectorRegistry()
-        lag = Histogram(
-            "tingxun_event_loop_lag_seconds",
-            "How late a timer of 250 ms fires.",
-            buckets=LAG_BUCKETS_S,
-            registry=self._registry,
-        )
-        self._lag = LoopLag(lag.observe)
         ProcessCollector(registry=self._registry)
-        self._registry.register(_Sessions(conductors))
-        self._registry.register(_Process(self._lag))
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """Everything as it is now (Prometheus text format 0.0.4)."""
-        return generate_latest(self._registry)
+        figures = {"server": self._own.to_json()}
+        past: Counter[tuple[str, str]] = Counter()
+        if self._processes is not None:
+            figures |= await self._processes.figures()
+            past = self._processes.past
+        found = _Found(figures, past)
+        self._registry.register(found)
+        try:
+            return generate_latest(self._registry)
+        finally:
+            self._registry.unregister(found)
 
-    def stop(self) -> None:
-        """Measure no more."""
-        self._lag.stop()
 
+class _Found(Collector):
+    """The figures of all processes: sessions and media in sum, what burdens each one by itself."""
 
-class _Sessions(Collector):
-    """Sessions, their media and their recordings."""
-
-    def __init__(self, conductors: Conductors) -> None:
-        self._conductors = conductors
+    def __init__(self, figures: Mapping[str, Mapping[str, Any]], past: Counter[tuple[str, str]]):
+        self._figures = figures
+        self._past = past
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry need not look for names that are used twice."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Look at every session that is held."""
-        held = self._conductors.held()
+        """Add up, and set side by side."""
         yield _gauge_by(
             "sessions",
             "Sessions held in memory, by phase.",
             ("phase", Phase),
-            Counter(conductor.room.phase for conductor in held),
+            self._counted("sessions"),
         )
         yield _gauge_by(
             "recordings",
             "The same sessions, by the state of their recording.",
             ("state", RecordingState),
-            Counter(conductor.room.recording.state for conductor in held),
+            self._counted("recordings"),
         )
         yield GaugeMetricFamily(
-            "tingxun_participants_present",
-            "People who are in a session.",
-            sum(len(conductor.room.present) for conductor in held),
+            "tingxun_participants_present", "People who are in a session.", self._sum("present")
         )
         yield GaugeMetricFamily(
             "tingxun_tap_unacknowledged_bytes",
             "Bytes kept until the recorders have them on disk.",
-            sum(conductor.unacknowledged_bytes for conductor in held),
+            self._sum("unacknowledged_bytes"),
         )
-        yield from _counters(self._conductors.totals())
+        totals = self._past.copy()
+        for one in self._figures.values():
+            totals.update({(name, kind): count for name, kind, count in one["totals"]})
+        yield from _counters(totals)
+        yield from self._processes()
 
+    def _counted(self, name: str) -> Counter[str]:
+        counted: Counter[str] = Counter()
+        for one in self._figures.values():
+            counted.update(one[name])
+        return counted
 
-class _Process(Collector):
-    """The server's process, as far as the library does not know it."""
+    def _sum(self, name: str) -> int:
+        return sum(one[name] for one in self._figures.values())
 
-    def __init__(self, lag: LoopLag) -> None:
-        self._lag = lag
-
-    def describe(self) -> list[Metric]:
-        """Nothing: the registry need not look for names that are used twice."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Look at the process."""
-        yield GaugeMetricFamily(
-            "tingxun_event_loop_lag_max_seconds",
-            "The latest that the timer of 250 ms fired within the last minute.",
-            self._lag.max_s,
+    def _processes(self) -> Iterator[Metric]:
+        lag = HistogramMetricFamily(
+            "tingxun_event_loop_lag_seconds",
+            "How late a timer of 250 ms fires, in each process.",
+            labels=["process"],
         )
-        yield GaugeMetricFamily(
-            "tingxun_open_sockets", "Sockets of the server's process.", _open_sockets()
-        )
+        for process, one in self._figures.items():
+            late = one["process"]["lag"]
+            bounds = [*map(str, LAG_BUCKETS_S), "+Inf"]
+            lag.add_metric([process], list(zip(bounds, late["buckets"], strict=True)), late["sum"])
+        yield lag
+        for name, (public, text) in _OF_PROCESS.items():
+            family: Metric
+            if name == "cpu_s":
+                family = CounterMetricFamily(f"tingxun_{public}", text, labels=["process"])
+            else:
+                family = GaugeMetricFamily(f"tingxun_{public}", text, labels=["process"])
+            for process, one in self._figures.items():
+                family.add_metric([process], one["process"][name])
+            yield family
 
 
 def _gauge_by(
     name: str,
     text: str,
     label: tuple[str, type[Phase] | type[RecordingState]],
-    counted: Counter[Phase] | Counter[RecordingState],
+    counted: Mapping[str, int],
 ) -> Metric:
     key, values = label
     family = GaugeMetricFamily(f"tingxun_{name}", text, labels=[key])
-    found = {str(value): count for value, count in counted.items()}
     for value in values:
-        family.add_metric([str(value)], found.get(str(value), 0))
+        family.add_metric([str(value)], counted.get(str(value), 0))
     return family
 
 
@@ -172,28 +201,12 @@ def _counters(totals: Counter[tuple[str, str]]) -> Iterator[Metric]:
         yield CounterMetricFamily(f"tingxun_{public}", text, totals[name, ""])
 
 
-def _open_sockets() -> int:
-    """How many of the process's file descriptors are sockets; 0 where there is no /proc."""
-    found = 0
-    try:
-        descriptors = list(Path("/proc/self/fd").iterdir())
-    except OSError:
-        return 0
-    for descriptor in descriptors:
-        try:
-            found += str(descriptor.readlink()).startswith("socket:")
-        except OSError:
-            # Closed since it was listed, as the listing's own always is.
-            continue
-    return found
-
-
 async def _metrics(request: web.Request) -> web.Response:
     if not _from_this_machine(request):
         if "Authorization" not in request.headers:
             raise NotSignedIn("/metrics wants an administrator's bearer token")
         await account_with(request, Right.SEE_METRICS)
-    return web.Response(body=request.app[METRICS].text(), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=await request.app[METRICS].text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _from_this_machine(request: web.Request) -> bool:

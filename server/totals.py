@@ -66,9 +66,13 @@ def _read(part: Part) -> Mapping[str, int]:
                 "retransmitted": part.retransmitted,
             }
         case PublishPeer():
-            return {"rejected": part.rejected, "unknown": part.unknown}
+            return {
+                "rejected": part.rejected,
+                "unknown": part.unknown,
+                "rtcp_refused": part.rtcp.refused,
+            }
         case SubscribePeer():
-            return {"rejected": part.rejected}
+            return {"rejected": part.rejected, "rtcp_refused": part.rtcp.refused}
         case Tap():
             return {"refused": part.refused}
         case Recording():
