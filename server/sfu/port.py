@@ -29,6 +29,9 @@ SMALL_BUFFER_BYTES = 2 << 20
 
 MAX_DATAGRAM_BYTES = 2000
 
+MAX_READS = 8
+"""Times that the port is read before what waits to be sent has its turn."""
+
 MAX_TRANSACTIONS = 4096
 """STUN requests of ours whose answers are waited for; older ones are forgotten."""
 
@@ -132,12 +135,17 @@ class MediaPort:
         self._transactions.clear()
 
     def _readable(self) -> None:
-        """Take what has come, and send what came of it in one go."""
+        """Take what has come, and send what came of it in one go.
+
+        What comes while we are at it belongs to the same burst mostly: a picture, a key frame.
+        """
         inbox, post, endpoints = self._inbox, self.post, self._endpoints
         pointers, views, keys, length = inbox.pointers, inbox.views, inbox.keys, inbox.length
         post.collecting = True
-        try:
-            for index in range(inbox.read()):
+        left = MAX_READS
+        while left and (count := inbox.read()) > 0:
+            left -= 1
+            for index in range(count):
                 view = views[index]
                 try:
                     if view[0] > 127:
@@ -151,9 +159,8 @@ class MediaPort:
                 except Exception as problem:  # noqa: BLE001
                     # Others' datagrams of the same batch must not be lost with this one.
                     self._failed(problem)
-        finally:
-            post.collecting = False
-            post.flush()
+        post.collecting = False
+        post.flush()
 
     def _failed(self, problem: Exception) -> None:
         self.failures += 1
