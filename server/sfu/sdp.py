@@ -132,6 +132,8 @@ def parse(text: str, *, simulcast: bool = True) -> RemoteDescription:
     mids = [m.mid for m in media]
     if len(set(mids)) != len(mids) or not all(mids):
         raise SdpInvalid("media sections need distinct a=mid")
+    if not all(_is_ssrc(m.ssrc) and _is_ssrc(m.rtx_ssrc) for m in media):
+        raise SdpInvalid("an SSRC is a number of 32 bits")
     return RemoteDescription(
         ice=first.ice,
         fingerprints=tuple(first.dtls.fingerprints),
@@ -158,6 +160,10 @@ def _simulcasts(text: str) -> dict[int, tuple[str, ...]]:
         if len(rids) > 1 and rids <= announced and rids <= set(RIDS):
             found[number] = tuple(rid for rid in RIDS if rid in rids)
     return found
+
+
+def _is_ssrc(number: int | None) -> bool:
+    return number is None or 0 <= number < 1 << 32
 
 
 def _media(media: MediaDescription, rids: tuple[str, ...]) -> OfferedMedia:
