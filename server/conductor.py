@@ -322,9 +322,11 @@ class Conductor:
         self._recording.close(closed_us)
 
     async def _listen(self) -> None:
-        """Tell everybody who is speaking."""
+        """Tell everybody who is speaking; by the way, how late this loop is."""
         while True:
+            due_s = time.monotonic() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
+            self.figures.late(time.monotonic() - due_s)
             self._speaking.sample(time.monotonic_ns())
 
     async def _watch(self) -> None:

@@ -7,6 +7,7 @@ tracks and peers keep anyway; nothing is added to the way of a packet.
 from __future__ import annotations
 
 import statistics
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ DEAF_NS = 10_000_000_000
 
 SILENT_NS = 3_000_000_000
 """A sender of whom nothing has come for so long is cut off, or as good as that."""
+
+LATE_SAMPLES = 25
+"""Of the last 5 s: the longest that the loop was late in them is told with the lines."""
 
 FEW_PACKETS = 30
 """Fewer in a window say nothing about a line."""
@@ -54,6 +58,7 @@ class Figures:
         self._recording = recording
         self._lines: dict[str, Line] = {}
         self._classes: dict[str, NetworkClass | None] = {}
+        self._late_s: deque[float] = deque([0.0], maxlen=LATE_SAMPLES)
         self._sampled_ns = 0
         self._sent_ns = 0
 
@@ -72,6 +77,10 @@ class Figures:
                     parts[down] = _kind(up)
         self.totals.look(parts)
 
+    def late(self, late_s: float) -> None:
+        """Note how late a timer of this process was: as late is a packet that comes now."""
+        self._late_s.append(max(late_s, 0.0))
+
     def sample(self, now_ns: int) -> dict[str, Any] | None:
         """Once a second: look at everything; returns the ``network`` message when one is due."""
         if now_ns - self._sampled_ns < SAMPLE_NS:
@@ -88,7 +97,10 @@ class Figures:
         if classes == self._classes and now_ns - self._sent_ns < SEND_NS:
             return None
         self._classes, self._sent_ns = classes, now_ns
-        return {"type": "network", "participants": lines} if lines else None
+        if not lines:
+            return None
+        lag_ms = round(max(self._late_s) * 1000, 1)
+        return {"type": "network", "participants": lines, "server": {"lag_ms": lag_ms}}
 
     def _line(self, member: Member, now_ns: int) -> dict[str, Any]:
         line = self._lines.setdefault(member.participant_id, Line())

@@ -10,7 +10,7 @@ from typing import Any, cast
 from aiortc.rtp import RtcpReceiverInfo
 from far_end import Wire, packet, track
 
-from server.figures import DEAF_NS, SEND_NS, Figures
+from server.figures import DEAF_NS, LATE_SAMPLES, SEND_NS, Figures
 from server.sfu.downtrack import Counts
 from server.sfu.reception import Reception
 from server.sfu.uptrack import UpTrack
@@ -57,6 +57,7 @@ class Scene:
         self.now_ns = time.monotonic_ns()
         self.sequence = 0
         self.told: dict[str, Any] = {}
+        self.lag_ms = 0.0
 
     async def second(self, *, up_lost: int = 0, down_lost: int = 0, packets: int = 100) -> None:
         """A second passes, in which ``packets`` were sent and of these some lost on the way."""
@@ -77,6 +78,7 @@ class Scene:
         message = self.figures.sample(self.now_ns)
         if message is not None:
             self.told = message["participants"]
+            self.lag_ms = message["server"]["lag_ms"]
 
 
 async def test_nothing_is_known_before_anything_flows() -> None:
@@ -177,4 +179,19 @@ async def test_whoever_left_is_forgotten() -> None:
     del scene.members["b"]
     await scene.second()
     assert set(scene.told) == {"a"}
+    scene.up.close()
+
+
+async def test_the_longest_lateness_of_the_last_seconds_is_told() -> None:
+    scene = Scene()
+    for late_s in (0.001, 0.0123, -0.002):
+        scene.figures.late(late_s)
+    await scene.second()
+    await scene.second()
+    assert scene.lag_ms == 12.3
+    for _ in range(LATE_SAMPLES):
+        scene.figures.late(0.0004)
+    await scene.second()
+    await scene.second()
+    assert scene.lag_ms == 0.4
     scene.up.close()

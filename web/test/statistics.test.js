@@ -24,17 +24,19 @@ test("a received picture", () => {
   const entry = {
     type: "inbound-rtp", kind: "video", transportId: "T", packetsReceived: 10, packetsLost: 2, bytesReceived: 99,
     frameWidth: 1280, frameHeight: 720, framesPerSecond: 25, freezeCount: 1, totalFreezesDuration: 0.4, jitter: 0.005,
+    framesDropped: 3,
   };
-  const track = { key: "in-1", participantId: "a", source: /** @type {const} */ ("camera") };
+  const track = { key: "in-1", participantId: "a", source: /** @type {const} */ ("camera"), trackId: "cam-1" };
   assert.deepEqual(figuresOf(entry, report, track), {
     ...track, direction: "in", counts: { packets: 10, lost: 2, bytes: 99 }, loss: null, kbps: null,
     picture: { width: 1280, height: 720, rate: 25 }, freezes: { count: 1, seconds: 0.4 }, jitter_ms: 5, trip_ms: 80,
+    rid: null, dropped: 3,
   });
 });
 
 test("a sound that is sent, before and after its receiver has reported", () => {
   const entry = { type: "outbound-rtp", kind: "audio", remoteId: "R", packetsSent: 7, bytesSent: 70 };
-  const track = { key: "out-1", participantId: null, source: /** @type {const} */ ("microphone") };
+  const track = { key: "out-1", participantId: null, source: /** @type {const} */ ("microphone"), trackId: null };
   const early = figuresOf(entry, new Map(), track);
   assert.deepEqual([early.counts.lost, early.jitter_ms, early.trip_ms, early.freezes], [0, null, null, null]);
   const report = new Map([["R", { packetsLost: 1, jitter: 0.002, roundTripTime: 0.03 }]]);

@@ -16,7 +16,8 @@ import { RequestError } from "./http.js";
  * @property {(state: RoomState) => void} stated
  * @property {(recording: Recording) => void} recorded
  * @property {(event: RoomEvent) => void} happened
- * @property {(lines: Record<string, Line>) => void} networked by participant id
+ * @property {(lines: Record<string, Line>, server: {lag_ms: number}|null) => void} networked lines by
+ *   participant id; how late the server's loop is
  * @property {(participantId: string|null) => void} spoke who speaks now, nobody
  * @property {(layers: Record<string, Layer>) => void} layered what of a picture is received, by track id
  * @property {(offer: Offer) => void} offered
@@ -187,7 +188,7 @@ export class Signalling {
       case "state": this.listener.stated(message.state); break;
       case "recording": this.listener.recorded(message.recording); break;
       case "event": this.listener.happened(message.event); break;
-      case "network": this.listener.networked(message.participants); break;
+      case "network": this.listener.networked(message.participants, message.server ?? null); break;
       case "speaker": this.listener.spoke(message.participant_id); break;
       case "layers": this.listener.layered(message.tracks); break;
       case "ice_servers": this.listener.relayed(message.ice_servers); break;

@@ -94,7 +94,7 @@ function join(tracks) {
   health = new Health(
     () => call?.subscriber ?? null, (participantId) => call?.lineOf(participantId) ?? null, draw,
   );
-  statistics = new StatisticsPanel(call, draw);
+  statistics = new StatisticsPanel(call, health, draw);
   staging = new Staging(call, draw);
   views = new Views(call, elements);
   draw();

@@ -40,6 +40,8 @@ export class Call {
   clock = null;
   /** @type {Record<string, Line>} everybody's line by participant id, as the server sees it */
   lines = {};
+  /** @type {{lag_ms: number}|null} how late the server was in the last seconds */
+  server = null;
   /** @type {string|null} who is speaking, of those whom we hear and ourselves */
   speaker = null;
   /** @type {Record<string, Layer>} what of a picture is received, by track id, where it was told */
@@ -71,7 +73,7 @@ export class Call {
       stated: (room) => this.#stated(room),
       recorded: (recording) => this.#recorded(recording),
       happened: (event) => this.#happened(event),
-      networked: (lines) => { this.lines = lines; listener.changed(); },
+      networked: (lines, server) => { this.lines = lines; this.server = server; listener.changed(); },
       spoke: (participantId) => { this.speaker = participantId; listener.changed(); },
       layered: (layers) => { Object.assign(this.layers, layers); listener.changed(); },
       relayed: (servers) => this.#relayed(servers),

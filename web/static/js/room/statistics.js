@@ -19,11 +19,14 @@ const SPAN = 5;
  * @property {"in"|"out"} direction
  * @property {string|null} participantId whose it is; null for one's own
  * @property {Source} source
+ * @property {string|null} trackId of what is received
+ * @property {string|null} rid of a picture sent in several sizes: which of them
  * @property {Counts} counts since the connection was made
  * @property {number|null} loss share lost over the last seconds, 0 to 1
  * @property {number|null} kbps
  * @property {{width: number, height: number, rate: number|null}|null} picture
  * @property {{count: number, seconds: number}|null} freezes
+ * @property {number|null} dropped pictures that came too late to be shown
  * @property {number|null} jitter_ms
  * @property {number|null} trip_ms
  */
@@ -52,7 +55,7 @@ export function rates(before, now, elapsed_ms, direction) {
 /**
  * @param {any} entry an inbound-rtp or outbound-rtp entry
  * @param {{get: (id: string) => any}} report the report that it is from
- * @param {{key: string, participantId: string|null, source: Source}} track
+ * @param {{key: string, participantId: string|null, source: Source, trackId: string|null}} track
  * @returns {Figures}
  */
 export function figuresOf(entry, report, track) {
@@ -62,6 +65,7 @@ export function figuresOf(entry, report, track) {
   return {
     ...track,
     direction: inbound ? "in" : "out",
+    rid: entry.rid ?? null,
     counts: {
       packets: (inbound ? entry.packetsReceived : entry.packetsSent) ?? 0,
       lost: (inbound ? entry.packetsLost : remote?.packetsLost) ?? 0,
@@ -73,6 +77,7 @@ export function figuresOf(entry, report, track) {
       ? { width: entry.frameWidth, height: entry.frameHeight, rate: number(entry.framesPerSecond) } : null,
     freezes: inbound && entry.kind === "video"
       ? { count: entry.freezeCount ?? 0, seconds: entry.totalFreezesDuration ?? 0 } : null,
+    dropped: inbound && entry.kind === "video" ? entry.framesDropped ?? 0 : null,
     jitter_ms: number(inbound ? entry.jitter : remote?.jitter, 1000),
     trip_ms: number(remote?.roundTripTime ?? pair?.currentRoundTripTime, 1000),
   };
@@ -126,7 +131,8 @@ export class Statistics {
     const tracks = new Map([...subscriber?.tracks.values() ?? []].map((track) => [track.mid, track]));
     return entries(report, "inbound-rtp", (entry) => {
       const track = tracks.get(entry.mid);
-      return track ? { key: `in-${entry.ssrc}`, participantId: track.participant_id, source: track.source } : null;
+      if (!track) return null;
+      return { key: `in-${entry.ssrc}`, participantId: track.participant_id, source: track.source, trackId: track.track_id };
     });
   }
 
@@ -137,7 +143,7 @@ export class Statistics {
       .map(([source, { transceiver }]) => [transceiver?.mid, source]));
     return entries(report, "outbound-rtp", (entry) => {
       const source = sources.get(entry.mid);
-      return source ? { key: `out-${entry.ssrc}`, participantId: null, source } : null;
+      return source ? { key: `out-${entry.ssrc}`, participantId: null, source, trackId: null } : null;
     });
   }
 }
@@ -145,7 +151,7 @@ export class Statistics {
 /**
  * @param {RTCStatsReport|undefined} report
  * @param {string} type
- * @param {(entry: any) => {key: string, participantId: string|null, source: Source}|null} trackOf
+ * @param {(entry: any) => {key: string, participantId: string|null, source: Source, trackId: string|null}|null} trackOf
  */
 function entries(report, type, trackOf) {
   /** @type {Figures[]} */
