@@ -91,10 +91,10 @@ class _Path(asyncio.DatagramTransport):
         self._protocol = protocol
         self._closing = False
 
-    def sendto(self, data: Any, addr: tuple[Any, ...] | None = None) -> None:
+    def sendto(self, data: Any, addr: Any = None) -> None:
         """Send one datagram of STUN, DTLS or RTCP."""
         if not self._closing and addr is not None:
-            self.port.send(data, cast(tuple[str, int], addr), self._protocol)
+            self.port.send(data, addr, self._protocol)
 
     def is_closing(self) -> bool:
         """Whether nothing is sent any more."""

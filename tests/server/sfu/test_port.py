@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -26,8 +26,9 @@ class Peer:
         self.media: list[bytes] = []
         self.dtls: list[bytes] = []
         self.stun: list[tuple[bytes, tuple[str, int]]] = []
+        self.take: Callable[[Any, memoryview, int], None] = self._take
 
-    def take(self, pointer: Any, view: memoryview, size: int) -> None:
+    def _take(self, pointer: Any, view: memoryview, size: int) -> None:
         self.media.append(bytes(view[:size]))
 
     def take_dtls(self, datagram: bytes) -> None:
