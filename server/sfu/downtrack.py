@@ -201,10 +201,12 @@ class DownTrack:
         """Send a packet that came before the crossing."""
         first, marker, sequence, timestamp, _ = rtp.HEADER.unpack_from(packet)
         body = packet[rtp.payload_start(packet) :]
-        self._counted = self._counted._replace(
-            packets=self._counted.packets + 1, octets=self._counted.octets + len(body)
-        )
+        self._count(1, len(body))
         self.forward(0x80 | (first & 0x20), marker & 0x80, sequence, timestamp, body)
+
+    def pass_over(self, octets: int) -> None:
+        """A late packet of the layer went on to others: it lies before what is sent here."""
+        self._count(-1, -octets)
 
     def forward(self, first: int, marker: int, sequence: int, timestamp: int, body: bytes) -> None:
         """Send one packet on: first header byte, marker bit, the publisher's numbers, payload."""
@@ -280,6 +282,12 @@ class DownTrack:
             rtp_time + elapsed_ns * layer.clock_hz // 1_000_000_000 + self._timestamp_offset,
             self.packets,
             self.octets,
+        )
+
+    def _count(self, packets: int, octets: int) -> None:
+        counted = self._counted
+        self._counted = counted._replace(
+            packets=counted.packets + packets, octets=counted.octets + octets
         )
 
     def _enter(self, layer: Layer) -> None:

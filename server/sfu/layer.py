@@ -373,6 +373,8 @@ class Layer:
             for down in self.downs:
                 if extended >= down.first:
                     down.forward(0x80 | (first & 0x20), marker & 0x80, sequence, timestamp, body)
+                else:
+                    down.pass_over(len(body))
 
     def _take_unexpected(self, packet: bytes, extended: int, now_ns: int) -> None:
         """A packet that nobody lacks: a duplicate, or given up; two in a row far off are a jump."""
