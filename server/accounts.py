@@ -206,6 +206,10 @@ class Accounts:
             raise TokenInvalid
         raise NotSignedIn
 
+    async def identify(self, request: web.Request) -> str:
+        """The id of the account that this request comes from; raises as :meth:`authenticate`."""
+        return (await self.authenticate(request)).id
+
     def set_cookie(self, response: web.StreamResponse, sign_in: SignIn) -> None:
         """Give a browser its token: out of reach of scripts, and never sent from other sites."""
         response.set_cookie(

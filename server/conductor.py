@@ -47,6 +47,8 @@ LAMP_S = 1.0
 GIVE_UP_FIRST_S = 1.0
 """A session that nobody comes back to is closed before its people are counted as gone."""
 
+RECEIVING_NS = 10_000_000_000
+
 ENDED = frozenset({Phase.CLOSING, Phase.CLOSED, Phase.SEALED})
 """Phases in which nothing is passed on any more."""
 
@@ -98,6 +100,14 @@ class Conductor:
         """Whether nobody is here and nothing is being recorded: the conductor may go."""
         busy = self.room.phase not in (Phase.SCHEDULED, Phase.WAITING, Phase.SEALED)
         return not busy and not self._people.members and self._owner.idle
+
+    @property
+    def receiving(self) -> bool:
+        """Whether anybody sends media."""
+        return any(
+            time.monotonic_ns() - up.last_packet_ns < RECEIVING_NS
+            for up in self._forwarding.ups.values()
+        )
 
     @property
     def recorder_pid(self) -> int | None:

@@ -206,7 +206,8 @@ async def _metrics(request: web.Request) -> web.Response:
         if "Authorization" not in request.headers:
             raise NotSignedIn("/metrics wants an administrator's bearer token")
         await account_with(request, Right.SEE_METRICS)
-    return web.Response(body=await request.app[METRICS].text(), headers={"Content-Type": CONTENT_TYPE})
+    text = await request.app[METRICS].text()
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _from_this_machine(request: web.Request) -> bool:

@@ -29,7 +29,7 @@ from rooms.errors import (
 from server import protocol
 from server.conductor import Conductor
 from server.config import SignallingSection
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, RELAYS
+from server.keys import CONDUCTORS, CONFIG, IDENTIFY, RELAYS
 from server.member import Connection
 from server.turn import Relays
 
@@ -109,7 +109,7 @@ class SocketConnection(Connection):
             self.send({"type": "ice_servers", "ice_servers": servers})
 
 
-def _check_origin(request: web.Request) -> None:
+def check_origin(request: web.Request) -> None:
     """A page of another site must not speak for the person whose cookie the browser sends."""
     origin = request.headers.get("Origin")
     if origin is None:
@@ -121,29 +121,29 @@ def _check_origin(request: web.Request) -> None:
 
 
 async def _session(request: web.Request) -> web.StreamResponse:
-    _check_origin(request)
-    account = await request.app[ACCOUNTS].authenticate(request)
+    check_origin(request)
+    account_id = await request.app[IDENTIFY](request)
     conductor = await request.app[CONDUCTORS].get(request.match_info["session_id"])
-    conductor.check_assigned(account.id)
+    conductor.check_assigned(account_id)
     config = request.app[CONFIG].signalling
     # The frame layer's limit lies above ours, so that a message that is too long gets an answer.
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=2 * config.max_message_bytes, compress=False
     )
     await socket.prepare(request)
-    connection = SocketConnection(socket, request.app[RELAYS], account.id)
+    connection = SocketConnection(socket, request.app[RELAYS], account_id)
     writer = asyncio.create_task(connection.write())
     renewer = asyncio.create_task(connection.renew_relays())
     try:
-        await _converse(socket, connection, conductor, account.id, config)
+        await _converse(socket, connection, conductor, account_id, config)
     except TingxunError as problem:
         connection.end(problem)
     except Exception:
-        logger.exception("signalling of %s", account.id)
+        logger.exception("signalling of %s", account_id)
         connection.end(Internal("the server could not handle a message"))
     finally:
         renewer.cancel()
-        await conductor.disconnected(account.id, connection.id)
+        await conductor.disconnected(account_id, connection.id)
         connection.end(Internal("connection over"))
         await asyncio.wait([writer], timeout=2.0)
         writer.cancel()

@@ -27,7 +27,7 @@ from rooms.media import Kind, parse_source
 from rooms.roles import Permission
 from server import protocol
 from server.conductor import Conductor
-from server.keys import ACCOUNTS, CONDUCTORS, CONFIG, MEDIA_RESOURCES, RELAYS
+from server.keys import CONDUCTORS, CONFIG, IDENTIFY, MEDIA_RESOURCES, RELAYS
 from server.media_resources import MediaResource
 from server.sfu import sdp
 
@@ -97,10 +97,10 @@ async def seat_of(request: web.Request) -> tuple[Conductor, str]:
     """The session's conductor and who asks; by bearer token alone, and only with a seat."""
     if "Authorization" not in request.headers:
         raise NotSignedIn("send Authorization: Bearer TOKEN")
-    account = await request.app[ACCOUNTS].authenticate(request)
+    account_id = await request.app[IDENTIFY](request)
     conductor = await request.app[CONDUCTORS].get(request.match_info["session_id"])
-    conductor.check_assigned(account.id)
-    return conductor, account.id
+    conductor.check_assigned(account_id)
+    return conductor, account_id
 
 
 async def read_offer(request: web.Request) -> tuple[str, sdp.RemoteDescription]:
