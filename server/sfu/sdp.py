@@ -128,7 +128,10 @@ def parse(text: str, *, simulcast: bool = True) -> RemoteDescription:
     if first.ice is None or not first.ice.usernameFragment or not first.ice.password:
         raise SdpInvalid("no ICE credentials")
     rids = _simulcasts(text) if simulcast else {}
-    media = tuple(_media(m, rids.get(n, ())) for n, m in enumerate(description.media))
+    refused = _refused_sections(text)
+    media = tuple(
+        _media(m, rids.get(n, ()), refused=n in refused) for n, m in enumerate(description.media)
+    )
     mids = [m.mid for m in media]
     if len(set(mids)) != len(mids) or not all(mids):
         raise SdpInvalid("media sections need distinct a=mid")
@@ -145,13 +148,31 @@ def parse(text: str, *, simulcast: bool = True) -> RemoteDescription:
     )
 
 
+def _sections(text: str) -> list[str]:
+    return re.split(r"^m=", text, flags=re.MULTILINE)[1:]
+
+
+def _refused_sections(text: str) -> set[int]:
+    """The media sections whose port is 0, but for those that say so to be bundled or not at all.
+
+    RFC 9143, 6: encoders and players with the policy "max-bundle" offer all but the first like
+    that.
+    """
+    bundled = re.compile(r"^a=bundle-only\r?$", re.MULTILINE)
+    return {
+        number
+        for number, section in enumerate(_sections(text))
+        if re.match(r"\S+ 0[ /]", section) and not bundled.search(section)
+    }
+
+
 def _simulcasts(text: str) -> dict[int, tuple[str, ...]]:
     """The layers that each media section offers to send, which aiortc's classes leave out.
 
     An alternative (RFC 8853, 5.1) counts by its first stream id, and a paused one as any other.
     """
     found = {}
-    for number, section in enumerate(re.split(r"^m=", text, flags=re.MULTILINE)[1:]):
+    for number, section in enumerate(_sections(text)):
         said = re.search(r"^a=simulcast:(?:.* )?send ([^ \r\n]+)", section, flags=re.MULTILINE)
         if said is None:
             continue
@@ -166,7 +187,7 @@ def _is_ssrc(number: int | None) -> bool:
     return number is None or 0 <= number < 1 << 32
 
 
-def _media(media: MediaDescription, rids: tuple[str, ...]) -> OfferedMedia:
+def _media(media: MediaDescription, rids: tuple[str, ...], *, refused: bool) -> OfferedMedia:
     numbered = [(c.payloadType or 0, c) for c in media.rtp.codecs]
     rtx = {
         str(c.parameters.get("apt", "")): number
@@ -186,7 +207,7 @@ def _media(media: MediaDescription, rids: tuple[str, ...]) -> OfferedMedia:
     return OfferedMedia(
         mid=media.rtp.muxId,
         kind=media.kind,
-        direction="inactive" if media.port == 0 else (media.direction or "sendrecv"),
+        direction="inactive" if refused else (media.direction or "sendrecv"),
         codecs=codecs,
         ssrc=ssrc,
         rtx_ssrc=rtx_ssrc,

@@ -91,6 +91,13 @@ def test_reads_what_chromium_offers() -> None:
         audio.choose(["H264"])
 
 
+def test_port_zero_refuses_a_section_but_for_one_that_is_bundled_only() -> None:
+    unused = CHROMIUM.replace("m=video 9", "m=video 0")
+    assert [one.direction for one in sdp.parse(unused).media] == ["sendonly", "inactive"]
+    bundled = unused.replace("a=mid:1\r\n", "a=mid:1\r\na=bundle-only\r\n")
+    assert [one.direction for one in sdp.parse(bundled).media] == ["sendonly", "sendonly"]
+
+
 async def test_a_section_that_is_not_taken_is_refused_in_the_answer() -> None:
     remote = sdp.parse(CHROMIUM)
     local = sdp.LocalTransport(remote.ice, remote.fingerprints, ("1 1 udp 1 127.0.0.1 9 typ host",))
