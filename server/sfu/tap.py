@@ -19,8 +19,12 @@ from typing import Any
 from recorder import wire
 from server.sfu.uptrack import UpTrack
 
-FLUSH_S = 0.02
-"""Frames are gathered this long before they are written: one system call for many packets."""
+FLUSH_NS = 50_000_000
+"""Frames are gathered this long before they are written: one system call for many packets. The next
+packet after that takes them along, so that nobody has to wake up for it ..."""
+
+FLUSH_LATE_S = 0.1
+"""... and without one a timer does."""
 
 WRITE_AHEAD_BYTES = 4 << 20
 """Bytes handed to the socket and not yet taken by the recorder; beyond that frames wait in the tap.
@@ -55,6 +59,7 @@ class Tap:
         self._next_index = 0
         self._tracks: dict[int, UpTrack] = {}
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_due_ns = 0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._overflow: dict[str, list[int]] = {}
         self._closed = False
@@ -187,7 +192,7 @@ class Tap:
         if self._writer is not None:
             self._outbox.append((n, frame))
             if self._flush_timer is None:
-                self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+                self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_LATE_S, self._flush)
 
     def _tap_for(self, up: UpTrack, index: int) -> Callable[[bytes, int], None]:
         """The function that the track calls for every packet: no look-ups left in it."""
@@ -201,6 +206,8 @@ class Tap:
                 return
             self._n = n = self._n + 1
             self._keep(n, encode(n, (now_ns - opened_ns) // 1000, index, packet))
+            if now_ns > self._flush_due_ns:
+                self._flush()
 
         return tap
 
@@ -236,7 +243,10 @@ class Tap:
         self._tick_timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _flush(self) -> None:
-        self._flush_timer = None
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        self._flush_due_ns = self._now_ns() + FLUSH_NS
         writer, outbox = self._writer, self._outbox
         if writer is None or writer.is_closing():
             return
@@ -249,4 +259,4 @@ class Tap:
         if frames:
             writer.write(b"".join(frames))
         if outbox:
-            self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+            self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_LATE_S, self._flush)
