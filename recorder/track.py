@@ -34,7 +34,10 @@ LAST_PICTURE_US = 2_000_000
 """How long a picture is taken to last when a track ends after it."""
 
 STILL_US = 10_000_000
-"""A picture that no other follows for so long does not last: the camera stood still."""
+"""A picture that no other follows for so long does not last: the source stood still."""
+
+CAMERA_STILL_US = 3_500_000
+"""The same for a camera, which sends pictures all the time, while a page or a document rests."""
 
 SILENCE_US = 1_000_000
 """A longer hole in the sound ends the segment; a shorter one is inside it."""
@@ -76,7 +79,9 @@ class Track(Persistent):
         self._target = setting.segment_target_us * hz // 1_000_000
         # A key frame that comes a little early, unasked, is as good.
         self._early = self._target - self._target // 8
-        self._longest = (STILL_US if self._video else SILENCE_US) * hz // 1_000_000
+        is_camera = binding.source in ("camera", "wide_camera")
+        self._still_us = CAMERA_STILL_US if is_camera else STILL_US
+        self._longest = (self._still_us if self._video else SILENCE_US) * hz // 1_000_000
         self._receive(binding)
         self._bound = True
         self._bound_us = binding.arrival_us
@@ -138,7 +143,7 @@ class Track(Persistent):
         """Time has come to ``now_us``."""
         if self._reorder.waiting:
             self._reorder.expire(now_us)
-        if self._writer.start is not None and now_us - self._unit_us > STILL_US:
+        if self._writer.start is not None and now_us - self._unit_us > self._still_us:
             self._close_segment(self._writer.end)
         if self._bound and self._first_us is None:
             self._expect_after(now_us)
@@ -335,9 +340,12 @@ class Track(Persistent):
     def _skip_to(self, at_us: int) -> None:
         """Nothing is stored from the cursor to ``at_us``: say why."""
         first_us = at_us if self._first_us is None else min(self._first_us, at_us)
-        if self._absence is not None:
-            self._coverage.skip(first_us if self._dropped else at_us, self._absence)
-            self._absence = None
+        absence, self._absence = self._absence, None
+        if absence == "recorder":
+            # Pictures before the first key frame of the new connection are lost to the same cause.
+            self._coverage.skip(at_us, absence)
+        elif absence is not None:
+            self._coverage.skip(first_us if self._dropped else at_us, absence)
         if self._dropped:
             self._coverage.skip(at_us, "no_key_frame")
 

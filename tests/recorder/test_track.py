@@ -342,16 +342,24 @@ def test_picture_and_sound_stay_in_step(make: Make) -> None:
         assert account(layout, track)["gaps"] == 0
 
 
-def test_a_long_stop_ends_the_segment(make: Make) -> None:
-    """Nothing for 12 s and then on, without a loss: the camera stood still."""
+@pytest.mark.parametrize("start_us", [5_300_000, 13_000_000])
+def test_a_long_stop_ends_the_segment(make: Make, start_us: int) -> None:
+    """Nothing for some seconds and then on, without a loss: the camera stood still."""
     first = camera(30)
     number = first.packets[-1].seq + 1
-    then = camera(60, start_us=13_000_000, first_seq=number)
-    layout = make(*cam(first), packets_of(then, 0), end_us=15_000_000)
+    then = camera(60, start_us=start_us, first_seq=number)
+    layout = make(*cam(first), packets_of(then, 0), end_us=start_us + 2_000_000)
     assert [cause for cause, *_ in gaps(layout, "cam-1")] == ["device"]
     segments = lines(layout, "seg", "cam-1")
     assert segments[0]["end_us"] < 1_200_000
-    assert segments[1]["t0_us"] == pytest.approx(13_020_000, abs=1000)
+    assert segments[1]["t0_us"] == pytest.approx(start_us + 20_000, abs=1000)
+
+
+def test_a_page_that_rests_is_no_gap(make: Make) -> None:
+    """What no camera does, a shared window or a document may."""
+    stream = picture_stream("VP8", pictures("VP8", 2, 2, 160, 96, 1), step_us=4_500_000, ssrc=9)
+    layout = make(binding(2, "evidence-1", "VP8", 9), packets_of(stream, 2), end_us=6_000_000)
+    assert gaps(layout, "evidence-1") == []
 
 
 def test_packets_that_are_not_the_tracks_are_ignored(make: Make) -> None:
