@@ -72,7 +72,8 @@ class Row:
     unsaid_s: float
     frozen: float
     concealed: float
-    frames_per_s: float
+    sent_per_s: float
+    seen_per_s: float
 
 
 def scenarios() -> list[Scenario]:
@@ -144,7 +145,7 @@ def table(rows: Sequence[Row]) -> str:
     """One line for each."""
     headings = (
         *("line", "cam %", "mic %", "browser cam %", "browser mic %", "gaps", "gap s"),
-        *("unsaid s", "frozen %", "concealed %", "frames/s"),
+        *("unsaid s", "frozen %", "concealed %", "sent/s", "seen/s"),
     )
     return report.table(headings, [list(asdict(row).values()) for row in rows])
 
@@ -217,9 +218,10 @@ async def _measure(scenario: Scenario, cpus: processes.Cpus, seconds: float, see
                 await _phase(terminal, "live", LIVE_WITHIN_S)
                 _begin(line, scenario)
                 await asyncio.sleep(SETTLES_S)
-                before = await page.seen()
+                before, sent = await page.seen(), len(picture.sent_s)
                 await asyncio.sleep(seconds)
                 seen = (await page.seen()).since(before)
+                sent = len(picture.sent_s) - sent
                 until_s = clock.wall(clock.now_s() - HALF_WAY_S).timestamp()
                 await terminal.close(booked.case_number)
                 await _phase(terminal, "sealed", SEALED_WITHIN_S)
@@ -248,6 +250,7 @@ async def _measure(scenario: Scenario, cpus: processes.Cpus, seconds: float, see
         _worst_unsaid_s(tracks),
         round(100 * seen.frozen_s / seconds, 2),
         round(100 * seen.concealed / max(seen.samples, 1), 2),
+        round(sent / seconds, 1),
         round(seen.frames / seconds, 1),
     )
 

@@ -14,7 +14,7 @@ from bench.tracks import Kept, archived_percent, kept, read_ledger
 UNIX_S = 1_800_000_000
 NTP_US = (UNIX_S + 2_208_988_800) * 1_000_000
 WHOLE = Kept(250, float(UNIX_S), 10_000_000, 10_000_000, 0, 0)
-ROW = lines.Row("loss-5", 100.0, 100.0, 100.0, 100.0, 0, 0.0, 0.0, 0.5, 1.0, 25.0)
+ROW = lines.Row("loss-5", 100.0, 100.0, 100.0, 100.0, 0, 0.0, 0.0, 0.5, 1.0, 25.0, 25.0)
 
 
 def ledger(*segments: dict[str, Any]) -> str:
