@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -99,7 +100,7 @@ def serve(
     port: PortOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop; SIGHUP starts it anew, while sessions and recordings go on."""
     settings = _config(
         config, {"server.host": host, "server.port": port, "data_dir": _text(data_dir)}
     )
@@ -108,7 +109,10 @@ def serve(
     from server import logs, serving
 
     logs.configure(settings.log)
-    uvloop.run(serving.serve(settings, typer.echo))
+    if uvloop.run(serving.serve(settings, typer.echo)):
+        # Until the program that follows has its own handler: another one must not end it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
 
 
 @app.command()

@@ -7,6 +7,7 @@ room who may receive a track and never decides that itself.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -118,9 +119,9 @@ class Forwarding:
         if member.subscriber is None:
             if member.connection is None or not member.connection.receives:
                 return
-            member.subscriber_count += 1
             member.subscriber = SubscribePeer(
-                f"s{member.subscriber_count}",
+                # Never the name of one before, also not of a process before this one.
+                f"s-{secrets.token_hex(4)}",
                 self._certificate,
                 self._ports,
                 on_offer=lambda name, text, tracks: self._offered(member, name, text, tracks),

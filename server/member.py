@@ -40,7 +40,6 @@ class Member:
         self.resume = ""
         self.publisher: PublishPeer | None = None
         self.subscriber: SubscribePeer | None = None
-        self.subscriber_count = 0
         self.heights: Mapping[str, int] = {}
         """At which height the person's client shows each picture, by track."""
         self.players: dict[str, PlayerPeer] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import ssl
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from aiohttp import web
 from rooms.errors import ConfigInvalid, PortInUse
 from server.app import create_app
 from server.config import Config
-from server.keys import ACCOUNTS, CONFIG
+from server.keys import ACCOUNTS, CONFIG, MEDIA_PROCESSES
 
 SHUTDOWN_S = 5.0
 """How long open requests may go on after the server was told to stop."""
@@ -21,15 +22,31 @@ SHUTDOWN_S = 5.0
 _ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
-async def serve(config: Config, announce: Callable[[str], None]) -> None:
+async def serve(config: Config, announce: Callable[[str], None]) -> bool:
     """Serve until SIGTERM or SIGINT; ``announce`` gets what the person who started it must read.
 
-    Ends the sessions in order before it returns: recorders write down what they have.
+    Ends the media processes in order before it returns: recorders write down what they have, and
+    live sessions stay live for ``signalling.takeover_s``, for the next server. True after SIGHUP:
+    then the media processes were left as they are, for this program to be started anew.
     """
     stop = asyncio.Event()
+    again = False
+
+    def restart() -> None:
+        nonlocal again
+        again = True
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    had_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        # A terminal that was closed says the same as an operator who wants a new start.
+        (stop.set if had_terminal and not _has_terminal() else restart)()
+
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
     app = create_app(config)
     runner, address = await listen(app)
     try:
@@ -41,8 +58,19 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
             )
         announce(f"Tingxun serves on {address} (data in {config.data_dir}). Ctrl+C stops it.")
         await stop.wait()
+        if again and config.media.process_count:
+            app[MEDIA_PROCESSES].leaving = True
     finally:
         await runner.cleanup()
+    return again
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 async def listen(app: web.Application) -> tuple[web.AppRunner, str]:
