@@ -122,6 +122,8 @@ async def installation(tmp_path: Path, overrides: dict[str, Any]) -> AsyncIterat
         {
             "data_dir": tmp_path / "data",
             "server.port": 0,
+            # So that a test can look into the session's parts.
+            "media.processes": 0,
             "accounts.argon2_time_cost": 1,
             "accounts.argon2_memory_kib": 64,
             **overrides,
