@@ -341,7 +341,7 @@ class Track(Persistent):
         """Nothing is stored from the cursor to ``at_us``: say why."""
         first_us = at_us if self._first_us is None else min(self._first_us, at_us)
         absence, self._absence = self._absence, None
-        if absence == "recorder":
+        if absence in ("recorder", "network"):
             # Pictures before the first key frame of the new connection are lost to the same cause.
             self._coverage.skip(at_us, absence)
         elif absence is not None:

@@ -27,8 +27,14 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 REPLY_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 10.0
-RECONNECT_FOR_S = 30.0
-"""How long a lost WebSocket is tried again; the server keeps the seat for as long."""
+HEARTBEAT_S = 5.0
+"""A silent server is asked for a pong after this, and given up half of it later."""
+
+HELLO_TIMEOUT_S = 8.0
+"""From dialling to the welcome; a system that dials into the void would try for minutes."""
+
+RECONNECT_FOR_S = 330.0
+"""How long a lost WebSocket is tried again: longer than the server keeps the seat by default."""
 
 KEPT_EVENTS = 200
 
@@ -52,6 +58,8 @@ class Signalling:
         self._token = ""
         self._session_id = ""
         self._resume: str | None = None
+        self.address = ""
+        """Our own, as the newest connection to the server has it."""
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._reader: asyncio.Task[None] | None = None
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -122,10 +130,11 @@ class Signalling:
         if self._resume is not None:
             hello["resume"] = self._resume
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
                 socket = await self._http.ws_connect(
                     f"{self._url}/ws/sessions/{self._session_id}",
                     headers=self._authorization(),
+                    heartbeat=HEARTBEAT_S,
                     max_msg_size=1 << 20,
                 )
                 await socket.send_json(hello)
@@ -142,6 +151,8 @@ class Signalling:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerUnreachable(f"no signalling: {error!r}") from error
         self._socket = socket
+        address = socket.get_extra_info("sockname")
+        self.address = "" if address is None else str(address[0])
         self._resume = message.get("resume")
         self.welcome = message
         self.state = dict(message.get("state", {}))
@@ -222,6 +233,8 @@ class Signalling:
             self.welcome["ice_servers"] = message["ice_servers"]
         elif kind == "offer":
             await self.offered(message)
+        elif kind == "lost":
+            self.dropped(message["peer"])
         elif kind == "bye" and message["error"] != Internal.code:
             # A server that stops may come back, and another process goes on with its sessions.
             self._ended = refusal(message["error"], "the server ended the connection")
@@ -234,6 +247,9 @@ class Signalling:
             if not reply.done():
                 reply.set_exception(error)
         self._replies.clear()
+
+    def dropped(self, peer: str) -> None:
+        """A media connection has ended at the server. Here it is only passed over."""
 
     def rejoined(self) -> None:
         """A lost line is there again; ``welcome`` says what the server has kept."""

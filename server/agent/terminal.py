@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ from server.sfu import seam
 
 DIRECT_S = 5.0
 """How long a way is given to connect while there is another one to try."""
+
+AGAIN_S = 1.0
+"""Between two attempts to publish again."""
 
 _LOOK_EVERY = 12
 """One picture in so many is compared with the one before it to see whether it moves."""
@@ -80,6 +83,9 @@ class Terminal(Signalling):
         super().__init__(url)
         self._peers = itertools.count(1)
         self._publishing: RTCPeerConnection | None = None
+        self._publishing_name = ""
+        self._media_address = ""
+        """Our address when the media connections were made."""
         self._receiving: RTCPeerConnection | None = None
         self._receiving_name = ""
         self._waiting: asyncio.Task[None] | None = None
@@ -89,6 +95,7 @@ class Terminal(Signalling):
         self.received: dict[str, Received] = {}
         self._sending: tuple[Mapping[str, PacedTrack], Sequence[str]] | None = None
         self._republishing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     def _relays(self) -> list[RTCIceServer]:
         """The relays that the server names, one by one: aiortc uses the first of a list alone."""
@@ -138,10 +145,15 @@ class Terminal(Signalling):
     async def _publish(
         self, sources: Mapping[str, PacedTrack], codecs: Sequence[str]
     ) -> dict[str, str]:
-        await self._close_publishing()
+        await self._close_publishing(sources.values())
         peer = self._publishing = RTCPeerConnection(self._configuration())
+        self._publishing_name = name = f"p{next(self._peers)}"
+        self._media_address = self.address
         senders = {}
         for source, track in sources.items():
+            if isinstance(track, VideoSource):
+                # Whoever receives this connection has seen nothing of what was sent on another.
+                track.want_key_frame()
             transceiver = peer.addTransceiver(track, direction="sendonly")
             if track.kind == "video":
                 transceiver.setCodecPreferences(_preferences(codecs))
@@ -150,7 +162,7 @@ class Terminal(Signalling):
         mids = {source: str(transceiver.mid) for source, transceiver in senders.items()}
         answer = await self.request(
             "publish",
-            peer=f"p{next(self._peers)}",
+            peer=name,
             sdp=peer.localDescription.sdp,
             tracks=[{"mid": mid, "source": source} for source, mid in mids.items()],
         )
@@ -163,25 +175,63 @@ class Terminal(Signalling):
                 seam.on_key_frame_request(sender, track.want_key_frame)
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
         await self._connected(peer)
+        peer.on("connectionstatechange", lambda: self._publishing_changed(peer))
         ids = {entry["mid"]: entry["track_id"] for entry in answer["tracks"]}
         return {source: ids[mid] for source, mid in mids.items()}
 
     def rejoined(self) -> None:
-        """Publish again what a server that took over knows nothing of."""
-        if self._sending is not None and self.welcome.get("publishing") is None:
+        """Make media connections anew where the server, the line or our address lost the old."""
+        moved = self._media_address not in ("", self.address)
+        if (
+            moved
+            or self.welcome.get("publishing") != self._publishing_name
+            or _over(self._publishing)
+        ):
+            self._publish_again()
+        if self.welcome.get("receiving") != self._receiving_name:
+            # Another server, or the same that has let it go: its next offer is for a new one.
+            self._receiving_name = ""
+        elif moved or _over(self._receiving):
+            self._renew_soon()
+        self._media_address = self.address
+
+    def dropped(self, peer: str) -> None:
+        """Make the media connection anew that has ended at the server."""
+        if peer == self._publishing_name:
+            self._publish_again()
+        elif peer == self._receiving_name:
+            self._renew_soon()
+
+    def _publishing_changed(self, peer: RTCPeerConnection) -> None:
+        if peer is self._publishing and _over(peer):
+            self._publish_again()
+
+    def _publish_again(self) -> None:
+        if self._sending is not None:
             if self._republishing is not None:
                 self._republishing.cancel()
             self._republishing = asyncio.create_task(self._republish(*self._sending))
 
+    def _renew_soon(self) -> None:
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        with contextlib.suppress(TingxunError):  # without a line the next welcome sees to it
+            await self.send({"type": "renew"})
+
     async def _republish(self, sources: Mapping[str, PacedTrack], codecs: Sequence[str]) -> None:
-        if self._publishing is not None:
-            for sender in self._publishing.getSenders():
-                # Otherwise closing the old connection ends the track for good.
-                sender.replaceTrack(None)
-        try:
-            await self.publish(sources, codecs)
-        except TingxunError as error:
-            logger.warning("not published again: %s", error.message)
+        while True:
+            try:
+                await self.publish(sources, codecs)
+            except MediaUnreachable as error:
+                logger.warning("not published again yet: %s", error.message)
+                await asyncio.sleep(AGAIN_S)
+            except TingxunError as error:
+                # Without a line the next welcome sees to it; a refusal stays one.
+                logger.warning("not published again: %s", error.message)
+                return
+            else:
+                return
 
     async def offered(self, offer: dict[str, Any]) -> None:
         """Take part in the server's sending connection; a new name means a new connection."""
@@ -249,29 +299,43 @@ class Terminal(Signalling):
     async def leave(self) -> None:
         """Say goodbye and close everything that was opened. Can be called more than once."""
         await super().leave()
-        if self._republishing is not None:
-            self._republishing.cancel()
+        for task in (self._republishing, self._renewing):
+            if task is not None:
+                task.cancel()
         await self._close_publishing()
         await self._close_receiving()
 
-    async def _close_publishing(self) -> None:
-        if self._publishing is not None:
-            await self._publishing.close()
-            self._publishing = None
+    async def _close_publishing(self, keep: Collection[PacedTrack] = ()) -> None:
+        peer, self._publishing = self._publishing, None
+        if peer is not None:
+            for sender in peer.getSenders():
+                if sender.track in keep:
+                    # Otherwise closing the connection ends the track for good.
+                    sender.replaceTrack(None)
+            await _close(peer)
 
     async def _close_receiving(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             await asyncio.gather(self._waiting, return_exceptions=True)
             self._waiting = None
-        if self._receiving is not None:
-            await self._receiving.close()
-            self._receiving = None
+        peer, self._receiving = self._receiving, None
+        if peer is not None:
+            await _close(peer)
         takers = list(self._takers.values())
         for taker in takers:
             taker.cancel()
         await asyncio.gather(*takers, return_exceptions=True)
         self._takers.clear()
+
+
+async def _close(peer: RTCPeerConnection) -> None:
+    with contextlib.suppress(asyncio.InvalidStateError):  # aiortc was about to do it, too
+        await peer.close()
+
+
+def _over(peer: RTCPeerConnection | None) -> bool:
+    return peer is not None and peer.connectionState in {"failed", "closed"}
 
 
 def _preferences(codecs: Sequence[str]) -> list[RTCRtpCodecCapability]:

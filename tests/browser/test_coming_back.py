@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from in_page import KEEP_CONNECTIONS, REMOTE, eventually, sealed
-from namespaces import Lines, Place, lines
+from in_page import KEEP_CONNECTIONS, REMOTE, sealed
+from namespaces import Lines, Place, ip, lines
+from playwright.async_api import async_playwright, expect
 from session_in_hand import gaps, ledger, phase, tracks
 
 from server.agent.picture import ClockPicture
@@ -31,6 +34,16 @@ __all__ = ["lines"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGS = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 CASE_NUMBER = "2026-0412"
 
 HEARD_AND_SEEN = """async (selector) => {
@@ -39,7 +52,8 @@ HEARD_AND_SEEN = """async (selector) => {
   for (const connection of window.connections) {
     if (connection.connectionState === 'closed') continue;
     for (const report of (await connection.getStats()).values()) {
-      if (report.type === 'inbound-rtp' && report.kind === 'audio') packets = report.packetsReceived;
+      if (report.type !== 'inbound-rtp' || report.kind !== 'audio') continue;
+      packets = report.packetsReceived;
     }
   }
   return {
@@ -55,7 +69,7 @@ def overrides(lines: Lines) -> dict[str, Any]:
     return {
         "server.host": lines.address,
         "media.bind_address": lines.address,
-        "signalling.reconnect_grace_s": 300,
+        "media.processes": 0,
     }
 
 
@@ -84,12 +98,12 @@ class Watch:
                 newest[name] = max(last, before)
             await asyncio.sleep(0.02)
 
-    async def page(self, page: Any) -> None:
+    async def page(self, browser: Profile) -> None:
         """Look as often as the page can be asked."""
         before: dict[str, Any] = {}
         while True:
             with contextlib.suppress(Exception):
-                found = await page.evaluate(HEARD_AND_SEEN, REMOTE)
+                found = await browser.page.evaluate(HEARD_AND_SEEN, REMOTE)
                 now = time.monotonic()
                 for name in ("heard", "seen"):
                     if found[name] != before.get(name):
@@ -106,7 +120,7 @@ class Site:
     """A session in progress: the detention site's page behind a line, the officer's terminal."""
 
     place: Place
-    page: Any
+    browser: Profile
     officer: Terminal
     watch: Watch
     installation: Any
@@ -155,19 +169,75 @@ class Site:
         }
 
 
+class Profile:
+    """A browser at a place that keeps cookies and storage when it is started again."""
+
+    def __init__(self, playwright: Any, place: Place, folder: Path, installation: Any) -> None:
+        self._playwright = playwright
+        self._place = place
+        self._folder = folder
+        self._installation = installation
+        self._context: Any = None
+
+    async def start(self) -> Any:
+        """Start the browser as its person, signed in; returns its page."""
+        url = self._installation.url
+        self._context = await self._playwright.chromium.launch_persistent_context(
+            self._folder / "profile",
+            executable_path=self._place.program(self._folder, CHROMIUM),
+            args=[*CHROMIUM_ARGS, f"--unsafely-treat-insecure-origin-as-secure={url}"],
+            headless=True,
+            viewport={"width": 1280, "height": 720},
+        )
+        self._context.set_default_timeout(20_000)
+        self.page = self._context.pages[0]
+        await self.page.add_init_script(KEEP_CONNECTIONS)
+        return self.page
+
+    async def sign_in(self, who: str) -> None:
+        """Get the cookie as the server gives it, good for some hours."""
+        for name, value in (
+            ("tingxun", self._installation.people[who].token), ("language", "en"),
+        ):  # fmt: skip
+            cookie = {"name": name, "value": value, "url": self._installation.url}
+            await self._context.add_cookies([{**cookie, "expires": time.time() + 3600}])
+
+    async def close(self) -> None:
+        """End the browser in order."""
+        async with asyncio.timeout(20):
+            await self._context.close()
+
+    async def kill(self) -> None:
+        """End the browser at once, without a word to the page."""
+        for pid in ip("netns", "pids", self._place.namespace).split():
+            os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(Exception):
+            await self.close()
+
+
+@pytest.fixture
+async def profile(
+    lines: Lines, tmp_path: Path, installation: Any
+) -> AsyncIterator[tuple[Place, Profile]]:
+    """The detention site's browser, running and signed in."""
+    place = await asyncio.to_thread(lines.place, "site")
+    async with async_playwright() as playwright:
+        profile = Profile(playwright, place, tmp_path, installation)
+        await profile.start()
+        await profile.sign_in("detention")
+        try:
+            yield place, profile
+        finally:
+            await profile.close()
+
+
 @pytest.fixture
 async def site(
-    lines: Lines, tmp_path: Path, installation: Any, launch: Any, window_in: Any
+    lines: Lines, profile: tuple[Place, Profile], installation: Any
 ) -> AsyncIterator[Site]:
     """A live session that is being recorded; everything flows."""
-    place = await asyncio.to_thread(lines.place, "site")
-    browser = await launch(
-        f"--unsafely-treat-insecure-origin-as-secure={installation.url}",
-        executable=place.program(tmp_path, CHROMIUM),
-    )
-    window = await window_in(browser, "detention", "/")
-    page = window.page
-    await page.add_init_script(KEEP_CONNECTIONS)
+    place, browser = profile
+    page = browser.page
     seam.bind_address(lines.address)
     async with Terminal(installation.url) as officer:
         officer.use_token(installation.people["officer"].token)
@@ -186,10 +256,10 @@ async def site(
         await officer.open()
         await officer.wait_for("live", phase("live"), timeout_s=20)
         watch = Watch()
-        site = Site(place, page, officer, watch, installation)
+        site = Site(place, browser, officer, watch, installation)
         watching = [
             asyncio.create_task(watch.server(await site.ups())),
-            asyncio.create_task(watch.page(page)),
+            asyncio.create_task(watch.page(browser)),
         ]
         try:
             await site.flows(time.monotonic())
@@ -201,7 +271,11 @@ async def site(
 
 
 def told(
-    site: Site, lines: list[dict[str, Any]], own: dict[str, Any], since: float, back: dict[str, float]
+    site: Site,
+    lines: list[dict[str, Any]],
+    own: dict[str, Any],
+    since: float,
+    back: dict[str, float],
 ) -> None:
     """Print a row for each track."""
     print()
@@ -252,3 +326,87 @@ def one_gap(
         # On the same connection the sender sends again what it still has.
         assert -1.0 < shorter_s < (4.0 if kept else 1.0)
         assert track["captured_us"] + track["gap_us"] > 0.99 * track["expected_us"], track
+
+
+@pytest.mark.long
+async def test_another_address(site: Site) -> None:
+    """The place is given another address, as by another network; nothing is lost on the way."""
+    await asyncio.sleep(4)
+    since = await site.line(lambda: site.place.readdress(77))
+    back = await site.flows(since, 60)
+    await asyncio.sleep(6)
+    lines, own = await site.seal()
+    told(site, lines, own, since, back)
+    one_gap(site, lines, own)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [30, 60])
+async def test_a_lid(site: Site, seconds: float) -> None:
+    """The computer sleeps: every process of the browser stands still, and the line is off."""
+    await asyncio.sleep(4)
+    await asyncio.to_thread(site.place.unplug)
+    pids = ip("netns", "pids", site.place.namespace).split()
+    for pid in pids:
+        os.kill(int(pid), signal.SIGSTOP)
+    since = time.monotonic()
+    await asyncio.sleep(seconds)
+    woken = time.monotonic()
+    for pid in pids:
+        os.kill(int(pid), signal.SIGCONT)
+    await asyncio.to_thread(site.place.plug)
+    back = await site.flows(woken, 60)
+    await asyncio.sleep(6)
+    lines, own = await site.seal()
+    told(site, lines, own, since, back)
+    one_gap(site, lines, own)
+    assert max(back.values()) < 10, back
+
+
+@pytest.mark.parametrize(
+    "killed", [False, pytest.param(True, marks=pytest.mark.long)], ids=["closed", "killed"]
+)
+async def test_a_restarted_browser(site: Site, killed: bool) -> None:
+    """The kiosk opens its first page again, and nobody touches anything."""
+    microphone = site.browser.page.get_by_test_id("microphone")
+    await microphone.click()
+    # A browser writes cookies down every half minute.
+    await asyncio.sleep(35 if killed else 2)
+    since = time.monotonic()
+    await (site.browser.kill() if killed else site.browser.close())
+    await asyncio.sleep(1)
+    page = await site.browser.start()
+    started = time.monotonic()
+    await page.goto(site.installation.url)
+    back = await site.flows(started, 60)
+    await expect(page.get_by_test_id("microphone")).to_have_attribute("aria-pressed", "true")
+    await asyncio.sleep(5)
+    lines, own = await site.seal()
+    told(site, lines, own, since, back)
+    one_gap(site, lines, own)
+
+
+async def test_the_camera_off_and_on_and_another_size(site: Site) -> None:
+    """F39: one track, one timeline, whatever is done to its source."""
+    page = site.browser.page
+    await page.evaluate(
+        """async () => {
+          const sender = () => window.connections.flatMap((one) => one.getSenders())
+            .find(({ track }) => track?.kind === 'video');
+          const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+          const { track } = sender();
+          track.enabled = false;
+          await wait(2000);
+          track.enabled = true;
+          await wait(2000);
+          await track.applyConstraints({ width: 640, height: 360 });
+          await wait(3000);
+          await track.applyConstraints({ width: 1280, height: 720 });
+          await wait(3000);
+        }"""
+    )
+    lines, own = await site.seal()
+    assert sorted(track["source"] for track in own.values()) == ["camera", "microphone"]
+    for track in own.values():
+        assert track["gaps"] == 0, gaps(lines, track["track"])
+        assert track["captured_us"] > 0.99 * track["expected_us"], track

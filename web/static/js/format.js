@@ -31,11 +31,19 @@ export function clock(date) {
 }
 
 /**
+ * 14:05:07, in the time zone of the viewer.
+ * @param {Date} date
+ */
+export function second(date) {
+  return `${clock(date)}:${two(date.getSeconds())}`;
+}
+
+/**
  * 2026-11-23 14:05:07, in the time zone of the viewer.
  * @param {Date} date
  */
 export function moment(date) {
-  return `${day(date)} ${clock(date)}:${two(date.getSeconds())}`;
+  return `${day(date)} ${second(date)}`;
 }
 
 /**

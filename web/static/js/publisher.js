@@ -19,6 +19,8 @@ import { inOrder } from "./codecs.js";
 /** How long a connection may be broken before another one is made, and how long that may take. */
 const PATIENCE_MS = 3_000;
 const CONNECT_MS = 10_000;
+/** The same when the server has just been heard again. */
+const REVIVE_MS = 1_000;
 const RESTART_MIN_MS = 2_000;
 /** Sources whose small print has to be legible; they are no part of a person's picture and sound. */
 const SHOWN = new Set(["evidence_display", "document_camera"]);
@@ -74,9 +76,8 @@ export class Publisher {
    * @param {string|null} kept name of the sending connection that the server still has
    */
   revive(kept) {
-    if (kept !== this.#peer || !this.#intact) return this.restart();
-    this.#watch();
-    return this.#queue;
+    if (kept !== this.#peer || !this.#intact) this.restart();
+    else this.#watch(REVIVE_MS);
   }
 
   /** The server has no such connection any more. @param {string} peer */
@@ -240,15 +241,20 @@ export class Publisher {
     this.listener.changed();
   }
 
-  /** Makes another connection when this one has been broken, or has not come about, for too long. */
-  #watch() {
+  /**
+   * Makes another connection when this one has been broken, or has not come about, for too long.
+   * @param {number} [patience_ms] with one that is broken
+   */
+  #watch(patience_ms = PATIENCE_MS) {
     clearTimeout(this.#patience);
     const state = this.connection?.connectionState;
     if (!state || state === "connected") return;
     if (state === "failed") {
       this.restart();
     } else {
-      const wait = state === "disconnected" ? PATIENCE_MS : CONNECT_MS;
+      // Perhaps the whole line is broken: the signalling connection shall not wait to be told.
+      if (state === "disconnected" && patience_ms === PATIENCE_MS) this.signalling.doubt();
+      const wait = state === "disconnected" ? patience_ms : CONNECT_MS;
       this.#patience = setTimeout(() => this.restart(), wait);
     }
   }

@@ -130,13 +130,19 @@ export class Signalling {
   lookAgain() {
     if (this.#stopped) return;
     if (this.#welcomed) {
-      this.#heard_ms = Math.min(this.#heard_ms, this.now() - LOST_MS + DOUBT_MS);
-      this.#ping();
+      this.doubt();
     } else {
       this.#abandon();
       clearTimeout(this.#retryTimer);
       this.start();
     }
+  }
+
+  /** An open connection has to show soon that it is one. */
+  doubt() {
+    if (!this.#welcomed) return;
+    this.#heard_ms = Math.min(this.#heard_ms, this.now() - LOST_MS + DOUBT_MS);
+    this.#ping();
   }
 
   /**

@@ -13,6 +13,8 @@ import { Playout } from "./playout.js";
 /** How long a connection may be broken before another one is asked for, and how long that may take. */
 const PATIENCE_MS = 3_000;
 const CONNECT_MS = 10_000;
+/** The same when the server has just been heard again. */
+const REVIVE_MS = 1_000;
 const RENEW_MIN_MS = 3_000;
 
 export class Subscriber {
@@ -65,7 +67,7 @@ export class Subscriber {
    *   another one by itself where it has none, or does not know whether its last offer came
    */
   revive(kept) {
-    if (kept === this.#peer) this.#watch();
+    if (kept === this.#peer) this.#watch(REVIVE_MS);
     else this.#peer = "";
   }
 
@@ -124,15 +126,18 @@ export class Subscriber {
     return connection;
   }
 
-  /** Asks for another connection when this one has been broken, or not come about, for too long. */
-  #watch() {
+  /**
+   * Asks for another connection when this one has been broken, or not come about, for too long.
+   * @param {number} [patience_ms] with one that is broken
+   */
+  #watch(patience_ms = PATIENCE_MS) {
     clearTimeout(this.#patience);
     const state = this.connection?.connectionState;
     if (!state || state === "connected") return;
     if (state === "failed") {
       this.renew();
     } else {
-      const wait = state === "disconnected" ? PATIENCE_MS : CONNECT_MS;
+      const wait = state === "disconnected" ? patience_ms : CONNECT_MS;
       this.#patience = setTimeout(() => this.renew(), wait);
     }
   }

@@ -9,6 +9,7 @@ import { clock, day } from "../format.js";
 import { codeOf, request } from "../http.js";
 import { PasswordForm } from "../password.js";
 import { languageChanges, placeName, t } from "../texts.js";
+import { stayedIn } from "../room/stay.js";
 import { startHeader } from "../ui/header.js";
 import { problemNotice } from "../ui/notices.js";
 
@@ -30,6 +31,17 @@ let problem = null;
 /** @type {BookingForm|null} */
 let booking = null;
 const password = new PasswordForm(draw);
+
+/**
+ * A terminal whose browser was started again goes back to the session that it belongs in: nobody
+ * sits there who could choose one. Whoever comes from another page has chosen to be here.
+ */
+function goBackIn() {
+  if (role !== "terminal" || document.referrer.startsWith(location.origin)) return;
+  const session = (sessions ?? []).find(({ id, my_role, phase }) => my_role
+    && (["live", "paused"].includes(phase) || (phase === "waiting" && id === stayedIn())));
+  if (session) location.replace(`/sessions/${session.id}`);
+}
 
 async function refresh() {
   try {
@@ -177,5 +189,5 @@ content.replaceChildren();
 languageChanges.addEventListener("change", draw);
 startHeader();
 draw();
-refresh();
+refresh().then(goBackIn);
 setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);

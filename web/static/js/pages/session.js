@@ -10,6 +10,7 @@ import { alarm } from "../room/lamp.js";
 import { MediaElements } from "../room/media_elements.js";
 import { PreJoin } from "../room/prejoin.js";
 import { stage } from "../room/stage.js";
+import { Stay, isFree, stayedIn } from "../room/stay.js";
 import { Staging } from "../room/staging.js";
 import { StatisticsPanel } from "../room/statistics_panel.js";
 import { top } from "../room/top.js";
@@ -21,6 +22,7 @@ import { problemNotice } from "../ui/notices.js";
 
 /** How often the lamp looks whether the news of the recording has become old. */
 const LAMP_CHECK_MS = 1_000;
+const RETRY_MS = 3_000;
 
 /** Ends after which joining again is pointless. */
 const FINAL = new Set(["session_closed", "not_assigned", "session_unknown"]);
@@ -44,6 +46,8 @@ let controls = null;
 let health = null;
 /** @type {StatisticsPanel|null} */
 let statistics = null;
+/** @type {Stay|null} */
+let stay = null;
 /** @type {{code: string|null}|null} how the person's part in the session ended */
 let ended = null;
 /** @type {Staging|null} */
@@ -54,24 +58,42 @@ let views = null;
 const elements = new MediaElements(() => draw());
 
 async function start() {
-  ended = null;
   try {
     session = await request(`/api/sessions/${sessionId}`);
   } catch (cause) {
     problem = codeOf(cause);
     if (problem === "not_signed_in") location.assign(`/sign-in?to=${location.pathname}`);
+    if (problem === "network") setTimeout(start, RETRY_MS);
     draw();
     return;
   }
   if (!session) return;
+  problem = null;
+  const returns = !ended && await comesBack(session);
+  ended = null;
   preJoin = new PreJoin(session, elements, { changed: draw, join });
   draw();
   await preJoin.start();
+  // Nobody sits at a detention terminal who could press a button, even where a device is missing.
+  if (returns && (preJoin.whole || session.my_role === "subject")) preJoin.join();
+}
+
+/**
+ * Whether this page was in the session a moment ago and goes in again without being asked; the
+ * subject's terminal belongs in its session as long as that is going on.
+ * @param {ListedSession} session
+ */
+async function comesBack({ my_role, phase }) {
+  const goesOn = ["live", "paused"].includes(phase);
+  const wasIn = stayedIn() === sessionId && (goesOn || phase === "waiting");
+  return (wasIn || (goesOn && my_role === "subject")) && isFree(sessionId);
 }
 
 /** @param {Partial<Record<Source, MediaStreamTrack>>} tracks */
 function join(tracks) {
   preJoin = null;
+  stay?.end(false);
+  stay = new Stay(sessionId);
   call = new Call(sessionId, tracks, {
     changed: draw,
     happened: (event) => {
@@ -81,6 +103,7 @@ function join(tracks) {
     },
     ended: (code) => {
       ended = { code };
+      stay?.end(code !== "not_signed_in");
       health?.stop();
       statistics?.stop();
       staging?.stop();
@@ -175,6 +198,7 @@ function draw() {
   queueMicrotask(() => {
     drawing = false;
     playSounds();
+    content.classList.toggle("cut-off", Boolean(call?.cutOff));
     content.setAttribute("aria-busy", String(!session && !problem));
     render(call ? inRoom() : outside(), content);
     staging?.place();

@@ -6,6 +6,7 @@
 import { Publisher } from "../publisher.js";
 import { Signalling } from "../signalling.js";
 import { Subscriber } from "../subscriber.js";
+import { FlowWatch } from "./flow_watch.js";
 import { RequestError, codeOf, request } from "../http.js";
 import { openDevice } from "../devices.js";
 
@@ -55,6 +56,8 @@ export class Call {
   /** @type {string|null} code of what last went wrong with picture and sound */
   mediaProblem = null;
   #recordingHeard = 0;
+  /** @type {FlowWatch|null} */
+  #flow = null;
 
   /**
    * @param {string} sessionId
@@ -86,6 +89,11 @@ export class Call {
     this.lookAgain = () => { if (!document.hidden) this.signalling.lookAgain(); };
     for (const [target, name] of HINTS) target.addEventListener(name, this.lookAgain);
     this.signalling.start();
+  }
+
+  /** Whether nothing comes from the server now: what is shown of the others is old. */
+  get cutOff() {
+    return this.link === "lost" && this.subscriber?.connection?.connectionState !== "connected";
   }
 
   /** @returns {Participant|null} */
@@ -246,9 +254,18 @@ export class Call {
         this.listener.changed();
       },
     };
+    // What was muted before this page was loaded again stays so.
+    for (const { source, muted } of this.me?.tracks ?? []) {
+      const track = this.tracks[source];
+      if (muted && track) {
+        this.muted.add(source);
+        track.enabled = false;
+      }
+    }
     this.publisher = new Publisher(this.signalling, welcome, listener);
     this.subscriber = new Subscriber(this.signalling, welcome, listener);
     if (Object.keys(this.tracks).length) this.publisher.send(this.tracks);
+    this.#flow = new FlowWatch(this);
   }
 
   /** Tells the server of every mute that it does not know yet. */
@@ -304,6 +321,7 @@ export class Call {
 
   /** Lets go of camera and microphone and of what is shown. */
   #stopMedia() {
+    this.#flow?.stop();
     this.publisher?.close();
     this.subscriber?.close();
     this.exhibit?.stop();

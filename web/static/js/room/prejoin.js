@@ -84,7 +84,12 @@ export class PreJoin {
     return this.watches || (this.state.camera !== "trying" && this.state.microphone !== "trying");
   }
 
-  #join = () => {
+  /** Whether everything that is asked for works. */
+  get whole() {
+    return this.watches || Boolean(this.tracks.camera && this.tracks.microphone);
+  }
+
+  join = () => {
     this.#level?.stop();
     this.listener.join({ ...this.tracks });
   };
@@ -112,7 +117,7 @@ export class PreJoin {
             ${check(clock.good, clock.words)}
           </ul>
           <button type="button" class="button primary large" ?disabled=${!this.ready}
-            @click=${this.#join} data-testid="join">${t("prejoin.join")}</button>
+            @click=${this.join} data-testid="join">${t("prejoin.join")}</button>
           <p class="small soft">${this.#consequence()}</p>
         </div>
       </div>`;

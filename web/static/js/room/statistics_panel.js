@@ -8,6 +8,7 @@ import { ref } from "/vendor/lit-html/directives/ref.js";
 import { bitrate, milliseconds, share } from "../format.js";
 import { placeName, t } from "../texts.js";
 import { Panel } from "../ui/panel.js";
+import { awayWords } from "./tile.js";
 import { Statistics } from "./statistics.js";
 
 /** @import { Participant } from "../types.js" */
@@ -104,7 +105,7 @@ export class StatisticsPanel {
   /** One person's connection as one would say it. @param {Participant} person */
   #words(person) {
     const own = person.id === this.call.welcome?.participant_id;
-    const words = person.present === "reconnecting" ? t("tile.reconnecting")
+    const words = person.present === "reconnecting" ? awayWords(person)
       : own ? this.health.ownWords(person.id) : this.health.words(person)?.whole ?? this.#layerWords(person);
     const line = this.call.lineOf(person.id);
     return html`<li><strong>${own ? t("tile.self") : person.name}</strong>

@@ -1,6 +1,7 @@
 /** One place on the stage: a picture with its name plate, or what stands there while there is none. */
 
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
+import { second } from "../format.js";
 import { placeName, t } from "../texts.js";
 
 /** @import { Participant, Source, Track } from "../types.js" */
@@ -42,6 +43,14 @@ function audience(call, participantId, small) {
 }
 
 /**
+ * What is said of somebody whose line is broken.
+ * @param {Participant} participant
+ */
+export function awayWords({ away_since }) {
+  return t("tile.reconnecting", { time: away_since ? second(new Date(away_since)) : "" });
+}
+
+/**
  * What is said instead of a picture.
  * @param {Call} call
  * @param {Participant} participant
@@ -50,7 +59,7 @@ function audience(call, participantId, small) {
 function absence(call, participant, { hasTrack, covered, held }) {
   if (isOver(call)) return t("tile.ended");
   if (participant.present === "no") return t("tile.not_here");
-  if (participant.present === "reconnecting") return t("tile.reconnecting");
+  if (participant.present === "reconnecting") return awayWords(participant);
   if (covered) return t("tile.covered");
   if (held) return t("tile.held");
   return hasTrack ? t("tile.connecting") : t("tile.no_camera");
@@ -65,7 +74,7 @@ function absence(call, participant, { hasTrack, covered, held }) {
  */
 function trouble({ call, health }, participant, track) {
   if (participant.present === "reconnecting") {
-    return { whole: t("tile.reconnecting"), short: t("tile.short_reconnecting") };
+    return { whole: awayWords(participant), short: t("tile.short_reconnecting") };
   }
   const words = health.words(participant);
   if (words || !track || !call.isReduced(track.track_id)) return words;
