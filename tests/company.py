@@ -91,11 +91,18 @@ class Guest(Signalling):
         super().__init__(url)
         self.use_token(token)
         self.offers = 0
+        self.speakers: list[str | None] = []
+        """Who was said to be speaking, newest last."""
         self._publisher: Publisher | None = None
 
     async def offered(self, offer: dict[str, Any]) -> None:
         """Leave it unanswered: nothing is sent then."""
         self.offers += 1
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "speaker":
+            self.speakers.append(message["participant_id"])
+        await super()._take(message)
 
     async def enter(
         self, session_id: str, frames: Sequence[Frame], sources: Sequence[str]

@@ -19,7 +19,7 @@ FALL = 0.93
 """REMB below this share of the one before it is a fall."""
 
 DEEP_FALL = 0.7
-"""REMB below this share of what is sent needs no other witness."""
+"""A fall of REMB from above what is sent to below this share of it needs no other witness."""
 
 WITNESS_LOSS = 0.03
 """From so much loss on, a fall of REMB is believed ..."""
@@ -64,6 +64,7 @@ class Estimate:
         self.overloads = 0
         self._remb = 0
         self._fell_ns = -FALL_COUNTS_NS
+        self._fell_from = 0
         self._lowered_ns = -FALL_COUNTS_NS
         self._sent_before = 0
         self._base_ms = (0.0, 0)
@@ -79,6 +80,8 @@ class Estimate:
     def remb(self, bps: int, now_ns: int) -> None:
         """The receiver's own estimate has come."""
         if bps < FALL * self._remb:
+            if now_ns - self._fell_ns > FALL_COUNTS_NS:
+                self._fell_from = self._remb
             self._fell_ns = now_ns
         self._remb = bps
 
@@ -121,7 +124,9 @@ class Estimate:
         limit = self._remb + beside_bps
         if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
             ours = now_ns - self._lowered_ns < FALL_COUNTS_NS
-            deep = not ours and self._remb < DEEP_FALL * (sent_bps - beside_bps)
+            # REMB that was below what is sent all along (it starts low) says nothing by its fall.
+            video_bps = sent_bps - beside_bps
+            deep = not ours and self._fell_from >= video_bps and self._remb < DEEP_FALL * video_bps
             if deep or lost > WITNESS_LOSS or rise_ms > WITNESS_RISE_MS:
                 return limit
         if lost > SEVERE_LOSS:
