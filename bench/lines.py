@@ -19,7 +19,7 @@ import typer
 from bench import processes, report, servers, sessions
 from bench.command import run, say, start
 from bench.line import Trouble
-from bench.onlooker import onlooker
+from bench.onlooker import Onlooker, onlooker
 from bench.packets import Tally
 from bench.relay import BadLine, relay, without_candidates
 from bench.tracks import Kept, archived_percent, kept, read_ledger
@@ -41,6 +41,9 @@ SETTLES_S = 5.0
 SEED = 11
 HALF_WAY_S = 0.05
 """One way of every bad line: a round trip of 100 ms."""
+
+LOOK_S = 1.0
+"""Chromium tells of a freeze when it is over: a picture that never comes back shows here."""
 
 LIVE_WITHIN_S, SEALED_WITHIN_S, MEDIA_WITHIN_S = 30.0, 60.0, 20.0
 STEP_S = {"cam": 1 / FRAMES_PER_SECOND, "mic": 1 / PACKETS_PER_SECOND}
@@ -219,7 +222,7 @@ async def _measure(scenario: Scenario, cpus: processes.Cpus, seconds: float, see
                 _begin(line, scenario)
                 await asyncio.sleep(SETTLES_S)
                 before, sent = await page.seen(), len(picture.sent_s)
-                await asyncio.sleep(seconds)
+                stood_s = await _watch(page, seconds)
                 seen = (await page.seen()).since(before)
                 sent = len(picture.sent_s) - sent
                 until_s = clock.wall(clock.now_s() - HALF_WAY_S).timestamp()
@@ -248,11 +251,22 @@ async def _measure(scenario: Scenario, cpus: processes.Cpus, seconds: float, see
         sum(track.gaps for track in tracks.values()),
         round(sum(track.gap_us for track in tracks.values()) / 1e6, 2),
         _worst_unsaid_s(tracks),
-        round(100 * seen.frozen_s / seconds, 2),
+        round(100 * max(seen.frozen_s, stood_s) / seconds, 2),
         round(100 * seen.concealed / max(seen.samples, 1), 2),
         round(sent / seconds, 1),
         round(seen.frames / seconds, 1),
     )
+
+
+async def _watch(page: Onlooker, seconds: float) -> float:
+    """How many of so many seconds, looked at by :data:`LOOK_S`, had no picture at all."""
+    stood_s, frames = 0.0, (await page.seen()).frames
+    until_s = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until_s:
+        await asyncio.sleep(LOOK_S)
+        before, frames = frames, (await page.seen()).frames
+        stood_s += LOOK_S * (frames == before)
+    return min(stood_s, seconds)
 
 
 def _begin(line: BadLine, scenario: Scenario) -> None:

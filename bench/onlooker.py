@@ -61,7 +61,10 @@ _SEES = "() => document.querySelector('[data-testid=tile]:not(.self) video')?.vi
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Sums since the page came: seconds, pictures, samples."""
+    """Sums since the page came: seconds, pictures, samples.
+
+    A freeze, or a pause (of 5 s and more), is in ``frozen_s`` only when a picture follows it.
+    """
 
     frozen_s: float
     frames: int
@@ -98,7 +101,10 @@ class Onlooker:
         pictures = [one for one in reports if one["kind"] == "video"]
         sounds = [one for one in reports if one["kind"] == "audio"]
         return Seen(
-            sum(one.get("totalFreezesDuration", 0.0) for one in pictures),
+            sum(
+                one.get("totalFreezesDuration", 0.0) + one.get("totalPausesDuration", 0.0)
+                for one in pictures
+            ),
             sum(one.get("framesDecoded", 0) for one in pictures),
             sum(one.get("concealedSamples", 0) for one in sounds),
             sum(one.get("totalSamplesReceived", 0) for one in sounds),
