@@ -396,7 +396,7 @@ class Layer:
             if after is not None:
                 for follower, to in list(self.leaving.items()):
                     to._take_over(follower, after, None, now_ns)
-        if starts_key_frame(self.codec, packet):
+        if starts_key_frame(self.codec, packet) and not self._goes_on(packet, extended):
             self.key_frames += 1
             self.height = picture_height(self.codec, packet) or self.height
             self._key_frame_awaited = False
@@ -414,6 +414,15 @@ class Layer:
                 old.leaving[follower] = self
                 old._attentive = True
         self._attentive = bool(self.arriving or self.leaving or self._key_frame_awaited)
+
+    def _goes_on(self, packet: bytes, extended: int) -> bool:
+        """Whether a packet that could start a key frame belongs to one that has started before.
+
+        Of H.264, parameter sets and the picture itself come in packets of their own.
+        """
+        first, _ = self._key_frame
+        start = None if first < 0 else self.history(first & 0xFFFF)
+        return start is not None and start[4:8] == packet[4:8] and first <= extended
 
     def _between_pictures(self, now_ns: int) -> bool:
         """Whether the newest packet is the last one of its picture, or nothing comes any more."""

@@ -1,0 +1,205 @@
+"""A camera in three sizes, from a real browser: who gets which, and what the archive gets."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+from session_in_hand import gaps, ledger, tracks
+
+from recorder.verify import Trust, verify
+from server.keys import CONDUCTORS
+from server.sfu.uptrack import UpTrack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+KEEP_CONNECTIONS = """() => {
+  const Original = RTCPeerConnection;
+  window.connections = [];
+  window.RTCPeerConnection = class extends Original {
+    constructor(...terms) { super(...terms); window.connections.push(this); }
+  };
+}"""
+
+PICTURE = """async () => {
+  for (const connection of window.connections) {
+    for (const report of (await connection.getStats()).values()) {
+      if (report.type === 'inbound-rtp' && report.kind === 'video') return report;
+    }
+  }
+}"""
+
+TOP_LAYER = """async (active) => {
+  for (const connection of window.connections) {
+    for (const sender of connection.getSenders()) {
+      const terms = sender.getParameters();
+      if (terms.encodings.length < 3) continue;
+      terms.encodings[2].active = active;
+      await sender.setParameters(terms);
+    }
+  }
+}"""
+
+MAX_FREEZE_S = 1.0
+"""A change of layer waits for a key frame, and nothing stands for longer than that takes."""
+
+
+@pytest.fixture(params=["H264", "VP8"])
+def overrides(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"media.codecs": [request.param], "media.processes": 0}
+
+
+@pytest.fixture(scope="session")
+def busy_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A camera's picture that takes all the bitrate there is: noise."""
+    path = tmp_path_factory.mktemp("camera") / "busy.mjpeg"
+    source = "testsrc2=size=1280x720:rate=20:duration=2,noise=alls=6:allf=t"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-q:v", "5", str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    return path
+
+
+@pytest.fixture
+async def browser(launch: Any, busy_picture: Path) -> Browser:
+    started = await launch(f"--use-file-for-fake-video-capture={busy_picture}")
+    assert isinstance(started, Browser)
+    return started
+
+
+async def enter(window: Any, installation: Any, small: tuple[int, int]) -> list[Any]:
+    """The officer goes in with a large window, the detention terminal with a small one."""
+    path = f"/sessions/{installation.session_id}"
+    windows = [
+        await window("officer", path, width=1920, height=1080),
+        await window("detention", path, width=small[0], height=small[1]),
+    ]
+    for one in windows:
+        await one.page.evaluate(KEEP_CONNECTIONS)
+        await one.page.get_by_test_id("join").click()
+    for one in windows:
+        await one.page.wait_for_function(
+            "() => document.querySelector('[data-testid=tile]:not(.self) video')?.videoWidth"
+        )
+    return windows
+
+
+async def until(what: Callable[[], Awaitable[bool]], seconds: float, says: str) -> None:
+    for _ in range(int(seconds / 0.25)):
+        if await what():
+            return
+        await asyncio.sleep(0.25)
+    raise AssertionError(f"not within {seconds} s: {says}")
+
+
+async def cameras(installation: Any) -> dict[str, UpTrack]:
+    """The cameras' tracks as the server has them, by whose they are."""
+    conductor = await installation.app[CONDUCTORS].get(installation.session_id)
+    people = {person.account.id: name for name, person in installation.people.items()}
+    return {
+        people[up.participant_id]: up
+        for up in conductor._forwarding.ups.values()
+        if up.source == "camera"
+    }
+
+
+async def shows(one: Any, heights: range) -> bool:
+    """Whether the picture that this window receives has such a height."""
+    picture = await one.page.evaluate(PICTURE)
+    return picture.get("frameHeight") in heights
+
+
+async def test_each_receiver_gets_what_fits_its_window(window: Any, installation: Any) -> None:
+    officer, detention = await enter(window, installation, (420, 300))
+    await until(lambda: shows(officer, range(700, 721)), 10, "the large window has 720 lines")
+    await until(lambda: shows(detention, range(90, 361)), 10, "the small one has fewer")
+    before = await detention.page.evaluate(PICTURE)
+    (down,) = (await cameras(installation))["officer"].downs
+    switches = down.switches
+    await detention.page.set_viewport_size({"width": 1920, "height": 1080})
+    await until(lambda: shows(detention, range(700, 721)), 10, "it grows with its window")
+    await detention.page.set_viewport_size({"width": 420, "height": 300})
+    await until(lambda: shows(detention, range(90, 361)), 10, "and shrinks")
+    after = await detention.page.evaluate(PICTURE)
+    assert down.switches == switches + 2
+    frozen_s = after["totalFreezesDuration"] - before["totalFreezesDuration"]
+    assert frozen_s < 2 * MAX_FREEZE_S
+    assert [one.problems for one in (officer, detention)] == [[], []]
+
+
+async def test_the_archive_gets_the_best_layer(window: Any, installation: Any) -> None:
+    """Also while the best one stops for a while: one track, one timeline, other sizes (F39)."""
+    officer, detention = await enter(window, installation, (420, 300))
+    await officer.page.get_by_test_id("open").click()
+    await expect(officer.page.get_by_test_id("lamp")).to_have_attribute(
+        "data-state", "recording", timeout=20_000
+    )
+    up = (await cameras(installation))["detention"]
+
+    async def recorded(rid: str) -> bool:
+        layer = up.recorded
+        return layer is not None and layer.rid == rid
+
+    await until(lambda: recorded("h"), 10, "the whole size is recorded")
+    await asyncio.sleep(3)
+    await detention.page.evaluate(TOP_LAYER, False)
+    await until(lambda: recorded("m"), 5, "the next one is, when it stops")
+    await asyncio.sleep(3)
+    await detention.page.evaluate(TOP_LAYER, True)
+    await until(lambda: recorded("h"), 5, "and the whole size again")
+    await asyncio.sleep(3)
+    await officer.page.get_by_test_id("close").click()
+    await officer.page.get_by_test_id("close-case-number").fill("2026-0412")
+    await officer.page.get_by_test_id("close-hold").hover()
+    await officer.page.mouse.down()
+    await asyncio.sleep(1.3)
+    await officer.page.mouse.up()
+    await expect(officer.page.get_by_test_id("lamp")).to_have_attribute(
+        "data-state", "sealed", timeout=20_000
+    )
+    archive: Path = installation.archive_dir / installation.session_id
+    report = verify(archive, Trust.of_installation(installation.config.certificates_dir))
+    assert report.sealed, report.to_json()
+    lines = ledger(archive)
+    told = tracks(lines)[up.track_id]
+    assert told["captured_us"] > 0.97 * told["expected_us"], gaps(lines, up.track_id)
+    assert sum(line["to_us"] - line["from_us"] for line in gaps(lines, up.track_id)) < 1_200_000
+    heights = decoded_heights(archive, up.track_id)
+    changes = [n for n, height in enumerate(heights) if not n or heights[n - 1] != height]
+    assert [heights[n] for n in changes][-3:] == [720, 360, 720]
+
+
+def decoded_heights(archive: Path, track_id: str) -> list[int]:
+    """The height of every picture of a track, by a stock decoder of the whole track."""
+    folder = next(path for path in archive.rglob(track_id) if path.is_dir())
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    init = [path for path in files if "init" in path.name]
+    media = b"".join(path.read_bytes() for path in [*init, *(f for f in files if f not in init)])
+    found = subprocess.run(
+        ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=height"]
+        + ["-of", "csv=p=0", "-"],
+        input=media,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    return [int(line.strip(b",")) for line in found.stdout.split()]
+
+
+async def test_everything_is_sent_within_five_seconds(window: Any, installation: Any) -> None:
+    """On a clean line: all three layers, at most of the bitrate that is asked for."""
+    await enter(window, installation, (1280, 720))
+    wanted_bps = 0.7 * installation.config.media.video_max_kbps * 1000
+
+    async def all_of_it() -> bool:
+        ups = (await cameras(installation)).values()
+        return all(
+            len(up.arriving()) == 3 and sum(layer.bps for layer in up.layers) > wanted_bps
+            for up in ups
+        )
+
+    await until(all_of_it, 5, "all layers, and their whole bitrate")
