@@ -38,6 +38,9 @@ from server.sfu.uptrack import UpTrack
 TICKS_PER_REPORT = 2
 """Sender reports: what a receiver needs to play picture and sound of one person in step."""
 
+MAX_REPORTS = 40
+"""Of them in one datagram: 28 bytes each."""
+
 
 class SubscribePeer:
     """A participant's receiving connection: we offer, it answers; again at each change."""
@@ -254,8 +257,12 @@ class SubscribePeer:
 
     def _report(self) -> None:
         now_ns = time.monotonic_ns()
+        reports = []
         for _, down in self._pairs.values():
             report = down.sender_report(now_ns)
             if report is not None:
                 self._receptions[down.ssrc].sent(report, now_ns)
-                self._transport.send_rtcp(report)
+                reports.append(report)
+        # Several in one datagram (RFC 3550, 6.1): each costs as much as all of them.
+        for first in range(0, len(reports), MAX_REPORTS):
+            self._transport.send_rtcp(b"".join(reports[first : first + MAX_REPORTS]))
