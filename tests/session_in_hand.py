@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class Session:
         """Both join; the detention site sends picture and sound."""
         await self.officer.join(self.session_id)
         await self.site.join(self.session_id)
+        await self.join_media(codec)
+
+    async def join_media(self, codec: str = "H264") -> None:
+        """The detention site, which has joined, sends picture and sound."""
         clock = SourceClock()
         await self.site.publish(
             {
@@ -61,14 +65,17 @@ def recording(name: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 @contextlib.asynccontextmanager
-async def in_hand(url: str, name: str, password: str) -> AsyncIterator[Session]:
-    """Book an interrogation as this administrator, and sign both terminals in."""
+async def in_hand(url: str, name: str, password: str, nth: int = 0) -> AsyncIterator[Session]:
+    """Book an interrogation as this administrator, and sign both terminals in.
+
+    Another one at the same time has another number, for people of its own.
+    """
     seam.bind_address("127.0.0.1")
     async with Terminal(url) as admin, Terminal(url) as officer, Terminal(url) as site:
         await admin.sign_in(name, password)
         people = [
-            await _person(admin, officer, "officer", "officer", "interrogation-centre"),
-            await _person(admin, site, "cell", "terminal", "detention-centre"),
+            await _person(admin, officer, f"officer{nth or ''}", "officer", "interrogation-centre"),
+            await _person(admin, site, f"cell{nth or ''}", "terminal", "detention-centre"),
         ]
         booked = await admin.call(
             "POST",
@@ -77,7 +84,8 @@ async def in_hand(url: str, name: str, password: str) -> AsyncIterator[Session]:
                 "case_number": CASE_NUMBER,
                 "kind": "interrogation",
                 "title": "In hand",
-                "starts_at": datetime.now(UTC).isoformat(),
+                # The rooms are booked one after the other; nothing keeps people from being early.
+                "starts_at": (datetime.now(UTC) + timedelta(hours=12 * nth)).isoformat(),
                 "room_id": "interrogation-1",
                 "detention_room_id": "detention-1",
                 "assignments": [
