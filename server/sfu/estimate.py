@@ -2,13 +2,14 @@
 
 Measured with Chromium as a receiver (RTP timestamps alone, no extension for it): its REMB falls
 within 0.4 s of an overload to what gets through, and is then a good figure; but it starts low,
-stays where it fell for many seconds, and never grows far beyond what is sent. So its *fall* is
-believed, if loss or the round trip agrees or the fall is deep, and its rise is not: we find out
-ourselves whether more gets through, by sending a little more (:class:`Estimate` says how much)
-before any picture depends on it.
+stays where it fell for many seconds, through other overloads too, and never grows far beyond what
+is sent. So its *fall* is believed, if loss or the round trip agrees or the fall is deep, and its
+rise is not: we find out ourselves whether more gets through, by sending a little more
+(:class:`Estimate` says how much) before any picture depends on it.
 
-Loss alone says little: a bad line loses at any rate. It counts by itself only where it is severe,
-and no longer when sending less has not helped.
+Loss alone says little: a bad line loses at any rate. What is usual on a line is learned, and only
+what goes beyond it counts; by itself only where it is severe, and no longer when sending less has
+not helped.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ DEEP_FALL = 0.7
 """A fall of REMB from above what is sent to below this share of it needs no other witness."""
 
 WITNESS_LOSS = 0.03
-"""From so much loss on, a fall of REMB is believed ..."""
+"""From so much unusual loss on, a fall of REMB is believed, and a trial has failed ..."""
+
+CHANCE = 0.8
+"""... and by this part of the usual loss more: the few packets of a tick are lost unevenly."""
 
 WITNESS_RISE_MS = 120.0
 """... or when the round trip is longer by this than the shortest of the last minute."""
@@ -49,6 +53,9 @@ STEP = 1.15
 PROVEN_TICKS = 2
 """So many ticks at the full rate of a trial prove it."""
 
+BLOATED_MS = 400.0
+"""A round trip longer by this is a queue of ours, whatever else is said."""
+
 LEAST_BPS = 30_000
 _BASE_NS = 60 * SECOND_NS
 
@@ -66,7 +73,7 @@ class Estimate:
         self._fell_ns = -FALL_COUNTS_NS
         self._fell_from = 0
         self._lowered_ns = -FALL_COUNTS_NS
-        self._sent_before = 0
+        self._sent_before: int | None = None
         self._base_ms = (0.0, 0)
         self._hold_ns = HOLD_NS
         self._quiet_since_ns = 0
@@ -104,36 +111,46 @@ class Estimate:
         0 to 1, before repair. ``needed_bps`` is what the next better picture takes in all, None
         where nothing is held back.
         """
-        lost = max(loss - self._own_loss, 0.0) / max(1.0 - self._own_loss, 0.01)
-        self._own_loss = min(self._own_loss, (self._own_loss + loss) / 2)
         if self._suspect is not None:
             self._judge(now_ns, sent_bps, loss)
+        lost = max(loss - self._own_loss, 0.0)
+        rise_ms = self._rise(round_trip_ms, now_ns)
         # What has just grown or shrunk says nothing yet: the lesser of two ticks was sent for sure.
-        steady_bps, self._sent_before = min(sent_bps, self._sent_before), sent_bps
-        limit = self._overload(now_ns, steady_bps, beside_bps, lost, round_trip_ms)
+        before = sent_bps if self._sent_before is None else self._sent_before
+        steady_bps, self._sent_before = min(sent_bps, before), sent_bps
+        limit = self._overload(now_ns, steady_bps, beside_bps, lost, rise_ms)
         if limit is not None:
             self._lower(limit, now_ns)
-        elif self.bps is not None:
+            return
+        # Slowly upward: an overload must not pass for usual. At once halfway down.
+        self._own_loss += (loss - self._own_loss) * (0.1 if loss > self._own_loss else 0.5)
+        if self.bps is not None:
             self._raise(now_ns, sent_bps, needed_bps)
 
     def _overload(
-        self, now_ns: int, sent_bps: int, beside_bps: int, lost: float, round_trip_ms: float | None
+        self, now_ns: int, sent_bps: int, beside_bps: int, lost: float, rise_ms: float
     ) -> int | None:
         """What gets through, where it is less than what is sent; None where nothing says so."""
-        rise_ms = self._rise(round_trip_ms, now_ns)
+        witness = lost > WITNESS_LOSS + CHANCE * self._own_loss or rise_ms > WITNESS_RISE_MS
         limit = self._remb + beside_bps
         if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
             ours = now_ns - self._lowered_ns < FALL_COUNTS_NS
             # REMB that was below what is sent all along (it starts low) says nothing by its fall.
             video_bps = sent_bps - beside_bps
             deep = not ours and self._fell_from >= video_bps and self._remb < DEEP_FALL * video_bps
-            if deep or lost > WITNESS_LOSS or rise_ms > WITNESS_RISE_MS:
+            if deep or witness:
                 return limit
-        if lost > SEVERE_LOSS:
-            if self._suspect is None:
-                self._suspect = (now_ns, lost, self.bps, sent_bps)
+        if witness and self.bps is not None and self._trying(now_ns):
+            # REMB may be where it fell the last time: it does not tell again.
+            return min(self.bps, int(sent_bps * 0.85)) if not self.probe_bps else self.bps
+        if lost > SEVERE_LOSS and self._suspect is None:
+            self._suspect = (now_ns, lost, self.bps, sent_bps)
             return int(sent_bps * (1.0 - lost))
-        return None
+        return int(sent_bps * 0.85) if rise_ms > BLOATED_MS else None
+
+    def _trying(self, now_ns: int) -> bool:
+        """Whether more is sent than was known to get through, or was a moment ago."""
+        return self.probe_bps > 0 or now_ns - self._rose_ns < TRIAL_NS
 
     def _rise(self, round_trip_ms: float | None, now_ns: int) -> float:
         if round_trip_ms is None:
@@ -156,7 +173,7 @@ class Estimate:
             self.bps = limit
 
     def _lower(self, limit: int, now_ns: int) -> None:
-        if self.probe_bps or now_ns - self._rose_ns < TRIAL_NS:
+        if self._trying(now_ns):
             self._hold_ns = min(2 * self._hold_ns, MAX_HOLD_NS)
             self._rose_ns = now_ns - TRIAL_NS
         self.overloads += 1
