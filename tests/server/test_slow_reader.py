@@ -37,5 +37,5 @@ async def test_who_never_reads_is_let_go_and_holds_only_so_much() -> None:
     await asyncio.sleep(0.01)
     assert socket.taken == 1
     assert socket.closed_with == [WSCloseCode.TRY_AGAIN_LATER]
-    assert connection._outbox.qsize() == OUTBOX
+    assert connection._outbox.qsize() <= OUTBOX
     writer.cancel()
