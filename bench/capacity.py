@@ -1,16 +1,17 @@
 """How many interrogations one core holds: ``python -m bench.capacity``.
 
 A session: a questioner with camera, microphone and evidence display, a subject with camera and
-microphone, each receiving the other, recorded. Sessions are added step by step on a fresh server
-until a step fails: a packet lost in an archive, a live packet lost, or p99 latency over the limit.
-The server and all its recorders share one CPU.
+microphone, each receiving the other, recorded. The number is doubled on a fresh server until a step
+fails: a packet lost in an archive, a live packet lost, or p99 latency over the limit. Then the
+middle between what held and what failed is tried, until they are close. The server, its media
+process and all its recorders share one CPU.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -30,6 +31,8 @@ SETTLE_S = 3.0
 SEED = 42
 PAGE_FPS = 5.0
 BUSY_CLIENT = 0.9
+FULL = 0.93
+"""A CPU that is used more than this has nothing left."""
 
 
 class Evidence(StrEnum):
@@ -41,13 +44,18 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """So many sessions at once, and what became of them. ``failure`` says why it did not hold."""
+    """So many sessions at once, and what became of them.
+
+    ``failure`` says why it did not hold, ``limit`` which resource had nothing left.
+    """
 
     sessions: int
     window: Window | None
     archives: Account
-    memory_mib: int
+    server_mib: int
+    recorders_mib: int
     failure: str
+    limit: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The row as ``--json`` has it."""
@@ -57,8 +65,10 @@ class Step:
             "window": measured,
             "packet_us": round(self.window.packet_us, 2) if self.window else None,
             "archives": asdict(self.archives),
-            "memory_mib": self.memory_mib,
+            "server_mib": self.server_mib,
+            "recorders_mib": self.recorders_mib,
             "failure": self.failure,
+            "limit": self.limit,
         }
 
 
@@ -76,9 +86,38 @@ def failure_of(measured: Window, archives: Account) -> str:
     return ""
 
 
+def limit_of(measured: Window) -> str:
+    """Which resource had nothing left, of those that are measured."""
+    server = measured.cpu_share - measured.recorder_share
+    shares = f"server {server:.0%}, recorders {measured.recorder_share:.0%}"
+    if measured.client_share > BUSY_CLIENT:
+        return f"the clients' CPU; {shares}"
+    if measured.cpu_share > FULL:
+        return f"the server's CPU: {shares}"
+    return f"no CPU was full: {shares}, clients {measured.client_share:.0%}"
+
+
+def next_count(steps: Sequence[Step], least: int, close: int, most: int) -> int | None:
+    """How many sessions to try next: twice as many, after a failure the middle; None at the end.
+
+    The end is when the least that failed is at most ``close`` above the most that held.
+    """
+    if not steps:
+        return min(least, most)
+    best = held(steps)
+    failed = min((step.sessions for step in steps if step.failure), default=None)
+    if failed is None:
+        return min(2 * best, most) if best < most else None
+    return (best + failed) // 2 if failed - best > close else None
+
+
 def held(steps: Sequence[Step]) -> int:
-    """The most sessions that held."""
-    return max((step.sessions for step in steps if not step.failure), default=0)
+    """The most sessions that held, of those below the first number that did not."""
+    failed = min((step.sessions for step in steps if step.failure), default=None)
+    return max(
+        (s.sessions for s in steps if not s.failure and (failed is None or s.sessions < failed)),
+        default=0,
+    )
 
 
 def targets(steps: Sequence[Step]) -> list[report.Target]:
@@ -87,29 +126,33 @@ def targets(steps: Sequence[Step]) -> list[report.Target]:
 
 
 def table(steps: Sequence[Step]) -> str:
-    """One line for each step."""
+    """One line for each step, by the number of sessions."""
     rows = []
-    for step in steps:
+    for step in sorted(steps, key=lambda step: step.sessions):
         w = step.window
         rows.append(
             (
                 step.sessions,
                 round(w.sent / w.seconds) if w else None,
                 round(w.received / w.seconds) if w else None,
-                f"{w.cpu_share:.0%}" if w else None,
+                f"{w.cpu_share - w.recorder_share:.0%}" if w else None,
+                f"{w.recorder_share:.0%}" if w else None,
                 round(w.packet_us, 1) if w else None,
                 f"{w.p50_ms:.2f}/{w.p99_ms:.2f}/{w.max_ms:.1f}" if w else None,
                 w.lost if w else None,
                 step.archives.lost_packets,
                 round(step.archives.gap_us / 1000),
-                step.memory_mib,
+                step.server_mib,
+                step.recorders_mib,
                 f"{w.client_share:.0%}" if w else None,
-                step.failure or "held",
+                round(w.client_us, 1) if w else None,
+                f"{step.failure} ({step.limit})" if step.failure else "held",
             )
         )
     headings = (
-        *("sessions", "in/s", "out/s", "CPU", "µs a packet", "ms p50/p99/max", "lost"),
-        *("archive lost", "gap ms", "MiB", "client CPU", ""),
+        *("sessions", "in/s", "out/s", "server CPU", "recorders", "µs a packet"),
+        *("ms p50/p99/max", "lost", "archive lost", "gap ms", "server MiB", "recorders"),
+        *("client CPU", "µs", ""),
     )
     return report.table(headings, rows)
 
@@ -165,31 +208,41 @@ async def _step(
     cpus: processes.Cpus, encoded: media.Media, count: int, seconds: float, fps: float
 ) -> Step:
     tally = Tally()
-    measured, memory_mib, archives = None, 0, Account(0, 0, 0)
+    measured, archives, memory_mib = None, Account(0, 0, 0), (0, 0)
+    limit = ""
     async with servers.tingxun(cpus) as server, sessions.installation(server, tally) as admin:
         hall = _Hall(admin, encoded, fps)
         try:
             for _ in range(count):
                 await hall.add()
             await asyncio.sleep(SETTLE_S)
-            pids = server.pids(recorders=True)
-            measured = await window(tally, pids, seconds)
-            memory_mib = processes.memory_kib(pids) // 1024
+            pids, recorders = server.pids(recorders=True), server.recorders()
+            measured = await window(tally, pids, seconds, recorders)
+            limit = limit_of(measured)
+            memory_mib = (
+                processes.memory_kib(server.pids(recorders=False)) // 1024,
+                processes.memory_kib(recorders) // 1024,
+            )
             archives = await hall.close()
             failure = failure_of(measured, archives)
         except (TingxunError, TimeoutError, ConnectionError) as error:
             # Overload shows like this too: a step that cannot be set up or sealed did not hold.
             failure = f"{type(error).__name__}: {error}"
+            limit = limit or "it could not be set up"
         finally:
             await hall.hang_up()
-    return Step(count, measured, archives, memory_mib, failure)
+    return Step(count, measured, archives, *memory_mib, failure, limit if failure else "")
 
 
 async def _run(
-    cpus: processes.Cpus, encoded: media.Media, counts: Sequence[int], seconds: float, fps: float
+    cpus: processes.Cpus,
+    encoded: media.Media,
+    following: Callable[[Sequence[Step]], int | None],
+    seconds: float,
+    fps: float,
 ) -> list[Step]:
     steps: list[Step] = []
-    for count in counts:
+    while (count := following(steps)) is not None:
         say(f"measuring {count} sessions")
         async with asyncio.timeout(300 + seconds + 10 * count):
             step = await _step(cpus, encoded, count, seconds, fps)
@@ -197,23 +250,26 @@ async def _run(
         if step.window and step.window.client_share > BUSY_CLIENT:
             say(f"{count} sessions: the clients were at their limit, the latency is theirs too")
         if step.failure:
-            say(f"{count} sessions did not hold: {step.failure}")
-            break
+            say(f"{count} sessions did not hold: {step.failure} ({step.limit})")
     return steps
 
 
 def main(
     seconds: Annotated[float, typer.Option(help="Length of a step's window.")] = 20.0,
-    least: Annotated[int, typer.Option(help="Sessions of the first step.", min=1)] = 4,
-    step: Annotated[int, typer.Option(help="Sessions more at each step.", min=1)] = 4,
-    most: Annotated[int, typer.Option(help="Sessions of the last step.")] = 60,
+    least: Annotated[int, typer.Option(help="Sessions of the first step.", min=1)] = 10,
+    step: Annotated[int, typer.Option(help="So close is close enough.", min=1)] = 3,
+    most: Annotated[int, typer.Option(help="No more sessions than this.", min=1)] = 60,
     evidence: Annotated[Evidence, typer.Option(help="What is displayed.")] = Evidence.FILM,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find how many recorded interrogations one core holds."""
     cpus, encoded = prepare("gcm")
     fps = media.FPS if evidence is Evidence.FILM else PAGE_FPS
-    steps = run(_run(cpus, encoded, range(least, most + 1, step), seconds, fps))
+
+    def following(steps: Sequence[Step]) -> int | None:
+        return next_count(steps, least, step, most)
+
+    steps = run(_run(cpus, encoded, following, seconds, fps))
     reached = targets(steps)
     if json_output:
         print(report.as_json([s.to_json() for s in steps], reached))

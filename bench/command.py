@@ -1,4 +1,4 @@
-"""What the four commands have in common: starting, stopping in order, saying things aside."""
+"""What the commands have in common: starting, stopping in order, saying things aside."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def start(main: Callable[..., None]) -> None:
     app()
 
 
-def prepare(profile: str) -> tuple[processes.Cpus, media.Media]:
+def prepare(profile: str, codec: str = "VP8") -> tuple[processes.Cpus, media.Media]:
     """Choose CPUs, set the load client up, load the media; say what speaks against the figures."""
     cpus = processes.choose_cpus()
     if cpus.shared:
         say("there is one CPU only: server and clients disturb each other")
     cpus.take_client()
     load.prepare(profile)
-    made = media.load()
+    made = media.load(codec)
     say(f"load average before: {processes.load_average():.1f}")
     return cpus, made
 

@@ -1,7 +1,9 @@
 """What forwarding a packet costs, ours beside Janus VideoRoom: ``python -m bench.forward``.
 
 The same clients, media, rates and SRTP profile on both; for each row the two servers are measured
-one after the other. Prints a table, or with ``--json`` one object with ``rows`` and ``targets``.
+one after the other, and without recording the floor (:mod:`bench.floor`), below which no server in
+Python can be on this machine. Prints a table, or with ``--json`` one object with ``rows`` and
+``targets``.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import media, processes, report, servers, sessions
+from bench import floor, media, processes, report, servers, sessions
 from bench.command import janus_present, prepare, run, say, start
+from bench.load import PROFILES
 from bench.packets import Tally
 from bench.videoroom import video_room
-from bench.windows import Figures, figures, window
+from bench.windows import Figures, Window, figures, window
 
 SETTLE_S = 4.0
 """After the last connection and before the first window."""
@@ -37,6 +40,13 @@ class Profile(StrEnum):
 
     GCM = "gcm"
     CM = "cm"
+
+
+class Codec(StrEnum):
+    """Video codecs by the names of the command line."""
+
+    VP8 = "vp8"
+    H264 = "h264"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +69,13 @@ def scenarios() -> list[Scenario]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scenario on both servers; ``janus`` is None when it was not measured."""
+    """One scenario on both servers; ``janus`` and ``floor`` are None when not measured."""
 
     scenario: Scenario
+    codec: str
     ours: Figures
     janus: Figures | None
+    floor: Figures | None
     archive: sessions.Account | None
     """What our archive lacks, where there was a recording."""
 
@@ -84,8 +96,10 @@ class Row:
             "publishers": self.scenario.publishers,
             "people": self.scenario.people,
             "record": self.scenario.record,
+            "codec": self.codec,
             "ours": asdict(self.ours),
             "janus": asdict(self.janus) if self.janus else None,
+            "floor": asdict(self.floor) if self.floor else None,
             "cost_ratio": self.cost_ratio,
             "p99_ratio": self.latency_ratio,
             "archive": asdict(self.archive) if self.archive else None,
@@ -106,10 +120,10 @@ def targets(rows: Sequence[Row]) -> list[report.Target]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Two lines for each row: ours, Janus."""
+    """Up to three lines for each row: ours, Janus, the floor."""
     lines: list[tuple[object, ...]] = []
     for row in rows:
-        for name, f in (("tingxun", row.ours), ("janus", row.janus)):
+        for name, f in (("tingxun", row.ours), ("janus", row.janus), ("floor", row.floor)):
             if f is None:
                 continue
             ours = name == "tingxun"
@@ -128,11 +142,12 @@ def table(rows: Sequence[Row]) -> str:
                     f.lost,
                     (row.archive.lost_packets if row.archive else None) if ours else None,
                     f"{f.client_share:.0%}",
+                    round(f.client_us, 1),
                 )
             )
     headings = (
         *("row", "server", "in/s", "out/s", "CPU", "µs a packet min/med/max", "ratio"),
-        *("ms p50/p99", "ratio", "KiB/person", "lost", "archive lost", "client CPU"),
+        *("ms p50/p99", "ratio", "KiB/person", "lost", "archive lost", "client CPU", "µs"),
     )
     return report.table(headings, lines)
 
@@ -152,20 +167,26 @@ class Bench:
 
     cpus: processes.Cpus
     media: media.Media
+    profile: str
+    """By its name on the command line."""
     seconds: float
     windows: int
+    with_janus: bool
+    with_floor: bool
 
-    async def row(self, scenario: Scenario, *, with_janus: bool) -> Row:
-        """Measure both servers."""
+    async def row(self, scenario: Scenario) -> Row:
+        """Measure both servers, and the floor where nothing is recorded."""
         ours, archive = await self.tingxun(scenario)
-        janus = await self.janus(scenario) if with_janus else None
-        return Row(scenario, ours, janus, archive)
+        janus = await self.janus(scenario) if self.with_janus else None
+        bare = self.with_floor and not scenario.record
+        lowest = await self.floor(scenario) if bare else None
+        return Row(scenario, self.media.codec, ours, janus, lowest, archive)
 
     async def tingxun(self, scenario: Scenario) -> tuple[Figures, sessions.Account | None]:
         """Measure ours; with recording also read what the sealed archive says is missing."""
         tally, rng = Tally(), random.Random(SEED)
         async with (
-            servers.tingxun(self.cpus) as server,
+            servers.tingxun(self.cpus, codec=self.media.codec) as server,
             sessions.installation(server, tally) as admin,
         ):
             before_kib = processes.memory_kib(server.pids(recorders=True))
@@ -185,7 +206,6 @@ class Bench:
                     await person.receiving(2 * others)
                 if scenario.record:
                     await sessions.open_session(people[0])
-                profile = people[0].profile
                 pids = server.pids(recorders=scenario.record)
                 found = await self._windows(tally, pids)
                 after_kib = processes.memory_kib(server.pids(recorders=True))
@@ -194,14 +214,14 @@ class Bench:
                     await sessions.close_session(people[0], booked)
                     archive = sessions.account_of(server.archives / booked.id)
         memory_kib = round((after_kib - before_kib) / scenario.people)
-        return figures(found, profile, memory_kib), archive
+        return self._figures(found, memory_kib), archive
 
     async def janus(self, scenario: Scenario) -> Figures:
         """Measure Janus; with recording it writes .mjr files."""
         tally, rng = Tally(), random.Random(SEED)
         async with (
             servers.janus(self.cpus) as server,
-            video_room(server, tally, record=scenario.record) as room,
+            video_room(server, tally, self.media.codec, record=scenario.record) as room,
         ):
             pids = server.pids(recorders=True)
             before_kib = processes.memory_kib(pids)
@@ -215,22 +235,34 @@ class Bench:
                     await room.subscribe(wanted)
             found = await self._windows(tally, pids)
             after_kib = processes.memory_kib(pids)
-            profile = room.profile
-        return figures(found, profile, round((after_kib - before_kib) / scenario.people))
+        return self._figures(found, round((after_kib - before_kib) / scenario.people))
 
-    async def _windows(self, tally: Tally, pids: list[int]) -> list[Any]:
+    async def floor(self, scenario: Scenario) -> Figures:
+        """Measure the floor."""
+        tally, rng = Tally(), random.Random(SEED)
+        async with floor.floor(self.cpus, self.profile, scenario.people) as bare:
+            before_kib = processes.memory_kib([bare.pid])
+            bare.connect(self.media, tally, rng, scenario.publishers)
+            found = await self._windows(tally, [bare.pid])
+            after_kib = processes.memory_kib([bare.pid])
+        return self._figures(found, round((after_kib - before_kib) / scenario.people))
+
+    def _figures(self, found: Sequence[Window], memory_kib: int) -> Figures:
+        return figures(found, PROFILES[self.profile].decode(), memory_kib)
+
+    async def _windows(self, tally: Tally, pids: list[int]) -> list[Window]:
         await asyncio.sleep(SETTLE_S)
         return [await window(tally, pids, self.seconds) for _ in range(self.windows)]
 
 
-async def _run(bench: Bench, wanted: Sequence[Scenario], *, with_janus: bool) -> list[Row]:
+async def _run(bench: Bench, wanted: Sequence[Scenario]) -> list[Row]:
     rows = []
     for scenario in wanted:
         say(f"measuring {scenario.name}")
         # Three minutes beyond the windows are for starting, connecting and sealing.
-        limit_s = 2 * bench.windows * bench.seconds + 180
+        limit_s = 3 * bench.windows * bench.seconds + 180
         async with asyncio.timeout(limit_s):
-            row = await bench.row(scenario, with_janus=with_janus)
+            row = await bench.row(scenario)
         for name, f in (("tingxun", row.ours), ("janus", row.janus)):
             if f is not None and f.client_share > BUSY_CLIENT:
                 say(f"{scenario.name}: the clients of {name} were busy: its latency is theirs too")
@@ -243,6 +275,10 @@ def main(
     windows: Annotated[int, typer.Option(help="Windows for each row and server.", min=1)] = 3,
     rows: Annotated[str, typer.Option(help="Only rows whose name this matches (regex).")] = ".",
     profile: Annotated[Profile, typer.Option(help="SRTP profile on both sides.")] = Profile.GCM,
+    codec: Annotated[Codec, typer.Option(help="Video codec.")] = Codec.VP8,
+    with_floor: Annotated[
+        bool, typer.Option("--floor/--no-floor", help="Measure the least possible in Python too.")
+    ] = True,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare what forwarding costs with Janus VideoRoom."""
@@ -250,9 +286,9 @@ def main(
     if not wanted:
         raise typer.BadParameter(f"no row matches {rows!r}")
     with_janus = janus_present()
-    cpus, encoded = prepare(profile.value)
-    bench = Bench(cpus, encoded, seconds, windows)
-    found = run(_run(bench, wanted, with_janus=with_janus))
+    cpus, encoded = prepare(profile.value, codec.value.upper())
+    bench = Bench(cpus, encoded, profile.value, seconds, windows, with_janus, with_floor)
+    found = run(_run(bench, wanted))
     reached = targets(found)
     if json_output:
         print(report.as_json([row.to_json() for row in found], reached))

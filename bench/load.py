@@ -1,11 +1,12 @@
 """The load client: media as a browser sends and receives it, at a few microseconds a packet.
 
-aiortc makes the connection (SDP, ICE, DTLS, RTCP); packets go past it, straight between libsrtp and
-the socket. A publisher repeats :mod:`bench.media` in real time, jumps to the next key frame when it
-is asked for one, answers NACK with RTX, and writes the time of sending into the last bytes of each
-payload (:mod:`bench.sending`). A subscriber decrypts, counts gaps and reorderings and reads those
-times. All addresses are 127.0.0.1. Both files use private names of aiortc, as otherwise only
-:mod:`server.sfu.seam` does.
+A publisher repeats :mod:`bench.media` in real time, jumps to the next key frame when it is asked
+for one, answers NACK with RTX, and writes the time of sending into the last bytes of each payload
+(:mod:`bench.sending`). A subscriber decrypts, counts gaps and reorderings and reads those times.
+Both report once a second.
+
+ICE, DTLS and SRTP are the server's own (:mod:`server.sfu.seam`), with a port for each connection:
+servers tell peers apart by their addresses. All addresses are 127.0.0.1.
 
 Next: :mod:`bench.sessions` and :mod:`bench.videoroom`, which connect it to the two servers.
 """
@@ -18,88 +19,115 @@ import random
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
 
-import aioice.ice
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCRtpTransceiver,
-    RTCSessionDescription,
-    rtcdtlstransport,
+from aiortc import RTCCertificate, rtcdtlstransport
+from aiortc.rtp import (
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpPacket,
+    RtcpPsfbPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
 )
-from aiortc.rtp import RtpPacket
-from pylibsrtp import Error as SrtpError
 
 from bench.media import FPS, STAMP_BYTES, Media
 from bench.packets import Reception, Tally
-from bench.sending import Stream
+from bench.sending import Numbers, Stream
+from server.sfu import rtp, sdp
+from server.sfu.binding import Binding
+from server.sfu.port import MediaPorts
+from server.sfu.seam import MediaTransport
 
 PROFILES = {"gcm": b"SRTP_AEAD_AES_128_GCM", "cm": b"SRTP_AES128_CM_SHA1_80"}
 CONNECTED_WITHIN_S = 20.0
+REPORT_EVERY_S = 1.0
 VIDEO_SOURCES = frozenset({"camera", "wide_camera", "evidence_display", "document_camera"})
 
-_SSRC_AT_8 = struct.Struct("!8xL")
+_EXTENSIONS = {"video": {sdp.MID_URI: 1}, "audio": {sdp.MID_URI: 1, sdp.AUDIO_LEVEL_URI: 2}}
+_MAX_BLOCKS = 31
+"""Streams in one receiver report (RFC 3550, 6.4.2: five bits)."""
+
 _STAMP = struct.Struct("!Q")
 _SHORTEST_STAMPED = 12 + STAMP_BYTES
-_MOST_EARLY = 256
-"""Packets kept that come before the keys are agreed."""
-
-_RECEIVE_BUFFER_BYTES = 4 << 20
-_SO_RCVBUFFORCE = 33
-"""Linux; lets root exceed net.core.rmem_max. A client's full buffer is no server's loss."""
 
 _now_ns = time.perf_counter_ns
 
 
 def prepare(profile: str) -> None:
-    """Make this process's connections use loopback and one SRTP profile. Call it once, first."""
-    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+    """Let this process's connections use one SRTP profile. Call it once, first."""
     known = rtcdtlstransport.SRTP_PROFILES
     known[:] = [entry for entry in known if entry.openssl_profile == PROFILES[profile]]
     assert known, f"this libsrtp has no {profile}"
-    protocol: Any = aioice.ice.StunProtocol
-    as_stun = protocol.datagram_received
-
-    def datagram_received(self: Any, data: bytes, address: tuple[Any, ...]) -> None:
-        # RFC 7983: without this aioice tries to parse each packet as STUN, and fails.
-        if data and data[0] > 3:
-            self.receiver.data_received(data, 1)
-        else:
-            as_stun(self, data, address)
-
-    protocol.datagram_received = datagram_received
 
 
-class _Silent(MediaStreamTrack):
-    """Stands for a track in the description; aiortc's own sender never gets anything to send."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
-    async def recv(self) -> Any:
-        """Wait until the sender is stopped."""
-        await asyncio.get_running_loop().create_future()
+@cache
+def _certificate() -> RTCCertificate:
+    return RTCCertificate.generateCertificate()
 
 
-async def _connected(peer: RTCPeerConnection) -> None:
-    changed = asyncio.Event()
-    peer.on("connectionstatechange", changed.set)
-    async with asyncio.timeout(CONNECTED_WITHIN_S):
-        while peer.connectionState != "connected":
-            if peer.connectionState in {"failed", "closed"}:
-                raise ConnectionError(f"the media connection is {peer.connectionState}")
-            changed.clear()
-            await changed.wait()
+class _Line:
+    """A connection with a port of its own; ``on_report`` is called once a second."""
 
+    def __init__(self, on_report: Callable[[], None], *, controlling: bool) -> None:
+        self.ports = MediaPorts(Binding())
+        self.transport = MediaTransport(_certificate(), self.ports, controlling=controlling)
+        self.transport.on_connected = self._on_connected
+        self.transport.on_closed = self._on_closed
+        self._on_report = on_report
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._timer: asyncio.TimerHandle | None = None
 
-async def _close(peer: RTCPeerConnection) -> None:
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(5.0):
-            await peer.close()
+    async def local(self) -> sdp.LocalTransport:
+        """Our half of a description."""
+        candidates = await self.transport.gather()
+        return sdp.LocalTransport(
+            self.transport.ice_parameters, tuple(self.transport.fingerprints), tuple(candidates)
+        )
+
+    def begin(self, remote: sdp.RemoteDescription) -> None:
+        """Connect to the other side in the background."""
+        for candidate in remote.candidates:
+            self.transport.add_remote_candidate(candidate)
+        role = "server" if remote.setup == "active" else "client"
+        self.transport.start(remote.ice, remote.fingerprints, dtls_role=role)
+
+    async def connected(self) -> None:
+        """Wait until packets can go both ways; :class:`ConnectionError` where they never will."""
+        async with asyncio.timeout(CONNECTED_WITHIN_S):
+            await self._changed.wait()
+        if self._ended:
+            raise ConnectionError("the media connection has failed")
+
+    async def close(self) -> None:
+        """End it, and close its port."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await self.transport.close()
+        self.ports.close()
+
+    def _on_connected(self) -> None:
+        self._changed.set()
+        self._later()
+
+    def _on_closed(self) -> None:
+        self._ended = True
+        self._changed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _later(self) -> None:
+        # Spread, so that a hundred connections do not report in the same moment.
+        delay_s = REPORT_EVERY_S * random.uniform(0.5, 1.5)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._report)
+
+    def _report(self) -> None:
+        self._on_report()
+        self._later()
 
 
 class Publisher:
@@ -109,45 +137,54 @@ class Publisher:
         self, media: Media, tally: Tally, sources: Sequence[str], *, stamped: bool = True
     ) -> None:
         self._media = media
-        self._sources = sources
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._tally = tally
+        self._stamped = stamped
+        self._line = _Line(self._report, controlling=True)
+        self._line.transport.on_rtcp = self._on_rtcp
+        self._sections = {
+            source: _section(str(number), source, media.codec)
+            for number, source in enumerate(sources)
+        }
         self._streams: dict[str, Stream] = {}
-        self._transceivers: dict[str, RTCRtpTransceiver] = {}
-        for source in sources:
-            kind = "video" if source in VIDEO_SOURCES else "audio"
-            transceiver = self._peer.addTransceiver(_Silent(kind), direction="sendonly")
-            if kind == "video":
-                offered = RTCRtpSender.getCapabilities("video").codecs
-                wanted = {"video/vp8", "video/rtx"}
-                transceiver.setCodecPreferences(
-                    [codec for codec in offered if codec.mimeType.lower() in wanted]
-                )
-            frames = media.video if kind == "video" else media.audio
-            self._streams[source] = Stream(transceiver.sender, frames, tally, stamped=stamped)
-            self._transceivers[source] = transceiver
+        self._by_ssrc: dict[int, Stream] = {}
 
     async def offer(self) -> str:
         """The description to publish with."""
-        await self._peer.setLocalDescription(await self._peer.createOffer())
-        return str(self._peer.localDescription.sdp)
+        local = await self._line.local()
+        text = sdp.offer(local, list(self._sections.values()), version=1)
+        for section in self._sections.values():
+            lines = "".join(
+                f"a=extmap:{number} {uri}\r\n"
+                for uri, number in _EXTENSIONS[sdp.codec_kind(section.codec)].items()
+            )
+            told = f"a=mid:{section.mid}\r\n"
+            text = text.replace(told, told + lines)
+        return text
 
     @property
     def mids(self) -> dict[str, str]:
-        """Media section by source, once offered."""
-        return {source: str(t.mid) for source, t in self._transceivers.items()}
+        """Media section by source."""
+        return {source: section.mid for source, section in self._sections.items()}
 
     async def answered(
-        self, sdp: str, rng: random.Random, rates: dict[str, float] | None = None
-    ) -> str:
-        """Connect and begin to send; returns the SRTP profile."""
-        await self._peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        await _connected(self._peer)
-        for source, stream in self._streams.items():
+        self, text: str, rng: random.Random, rates: dict[str, float] | None = None
+    ) -> None:
+        """Connect and begin to send."""
+        remote = sdp.parse(text)
+        self._line.begin(remote)
+        await self._line.connected()
+        post = self._line.ports.open()[0].post
+        answers = {media.mid: media for media in remote.media}
+        for source, section in self._sections.items():
+            numbers = _agreed(section, answers[section.mid])
+            video = sdp.codec_kind(section.codec) == "video"
+            frames = self._media.video if video else self._media.audio
+            stream = self._streams[source] = Stream(
+                self._line.transport, post, numbers, frames, self._tally, stamped=self._stamped
+            )
+            self._by_ssrc[stream.ssrc] = stream
             fps = (rates or {}).get(source, FPS)
-            transceiver = self._transceivers[source]
-            stream.begin(transceiver, rng.randrange(1000), fps, rng.random())
-        dtls: Any = transceiver.sender.transport
-        return str(dtls._ssl.get_selected_srtp_profile().decode())
+            stream.begin(rng.randrange(1000), fps, rng.random())
 
     def tell_level(self, level: int) -> None:
         """Say from now on that the microphone is so loud, in -dBov."""
@@ -157,7 +194,63 @@ class Publisher:
         """Stop sending and end the connection."""
         for stream in self._streams.values():
             stream.end()
-        await _close(self._peer)
+        await self._line.close()
+
+    def _report(self) -> None:
+        for stream in self._streams.values():
+            if report := stream.report():
+                self._line.transport.send_rtcp(report)
+
+    def _on_rtcp(self, packet: bytes) -> None:
+        for part in RtcpPacket.parse(packet):
+            if isinstance(part, RtcpRtpfbPacket) and part.fmt == RTCP_RTPFB_NACK:
+                stream = self._by_ssrc.get(part.media_ssrc)
+                if stream is not None:
+                    for sequence in part.lost:
+                        stream.retransmit(sequence)
+            elif isinstance(part, RtcpPsfbPacket) and part.fmt == RTCP_PSFB_PLI:
+                self._key_frame(part.media_ssrc)
+            elif isinstance(part, RtcpPsfbPacket) and part.fmt == RTCP_PSFB_FIR:
+                for at in range(0, len(part.fci), 8):
+                    self._key_frame(int.from_bytes(part.fci[at : at + 4]))
+
+    def _key_frame(self, ssrc: int) -> None:
+        stream = self._by_ssrc.get(ssrc)
+        if stream is not None:
+            stream.key_frame_wanted()
+
+
+class Receiving:
+    """Counts the streams of one connection; ``on_packet`` gets each plain packet beside that.
+
+    ``payload_types`` says by payload type whether it is video; packets of no other are counted.
+    """
+
+    def __init__(
+        self, tally: Tally, on_packet: Callable[[Reception, bytes], None] | None = None
+    ) -> None:
+        self.payload_types: dict[int, bool] = {}
+        self.receptions: dict[int, Reception] = {}
+        self._tally = tally
+        self._on_packet = on_packet
+
+    def take(self, packet: bytes) -> None:
+        """A packet has come."""
+        ssrc: int = rtp.SSRC_AT_8.unpack_from(packet)[0]
+        reception = self.receptions.get(ssrc)
+        if reception is None:
+            video = self.payload_types.get(packet[1] & 0x7F)
+            if video is None:
+                return
+            reception = self.receptions[ssrc] = Reception(ssrc, video=video)
+            self._tally.receptions.append(reception)
+        reception.take(packet[2] << 8 | packet[3])
+        latencies_ns = self._tally.latencies_ns
+        if latencies_ns is not None and len(packet) > _SHORTEST_STAMPED:
+            sent_ns: int = _STAMP.unpack_from(packet, len(packet) - STAMP_BYTES)[0]
+            latencies_ns.append(_now_ns() - sent_ns)
+        if self._on_packet is not None:
+            self._on_packet(reception, packet)
 
 
 class Subscriber:
@@ -166,85 +259,76 @@ class Subscriber:
     def __init__(
         self, tally: Tally, on_packet: Callable[[Reception, bytes], None] | None = None
     ) -> None:
-        self._tally = tally
-        self._on_packet = on_packet
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._tapped: set[int] = set()
+        self._line = _Line(self._report, controlling=False)
+        self._receiving = Receiving(tally, on_packet)
+        self._line.transport.on_rtp = self._receiving.take
+        self._line.transport.on_rtcp = self._on_rtcp
+        self._local: sdp.LocalTransport | None = None
+        self._ssrc = rtp.random_ssrc()
+        self._version = 0
 
     async def answer(self, offer: str) -> str:
         """Take the server's description; return ours."""
-        await self._peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        await self._peer.setLocalDescription(await self._peer.createAnswer())
-        for transceiver in self._peer.getTransceivers():
-            self._receive_past(transceiver.receiver.transport)
-        return str(self._peer.localDescription.sdp)
+        remote = sdp.parse(offer)
+        for media in remote.media:
+            for codec in media.codecs:
+                self._receiving.payload_types[codec.payload_type] = media.kind == "video"
+        first = self._local is None
+        if self._local is None:
+            self._local = await self._line.local()
+        self._version += 1
+        text = sdp.answer(
+            remote,
+            self._local,
+            lambda media: media.codecs[0] if media.codecs else None,
+            setup="active",
+            version=self._version,
+        )
+        if first:
+            self._line.begin(remote)
+        return text
 
     async def connected(self) -> None:
         """Wait until media can come."""
-        await _connected(self._peer)
+        await self._line.connected()
 
     async def close(self) -> None:
         """End the connection."""
-        await _close(self._peer)
+        await self._line.close()
 
-    def _receive_past(self, dtls: Any) -> None:
-        """Take RTP out before it gets into aiortc's queue; STUN, DTLS and RTCP go their way."""
-        if id(dtls) in self._tapped:
-            return
-        self._tapped.add(id(dtls))
-        connection = dtls.transport._connection
-        for protocol in connection._protocols:
-            with contextlib.suppress(OSError):
-                protocol.transport.get_extra_info("socket").setsockopt(
-                    1, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES
-                )
-        onward, tally, on_packet = connection.data_received, self._tally, self._on_packet
-        receptions: dict[int, Reception] = {}
+    def _report(self) -> None:
+        now_ns = _now_ns()
+        blocks = [reception.report(now_ns) for reception in self._receiving.receptions.values()]
+        for at in range(0, len(blocks), _MAX_BLOCKS):
+            report = rtp.receiver_report(self._ssrc, blocks[at : at + _MAX_BLOCKS])
+            self._line.transport.send_rtcp(report)
 
-        early: list[tuple[bytes, int]] = []
+    def _on_rtcp(self, packet: bytes) -> None:
+        for part in RtcpPacket.parse(packet):
+            if isinstance(part, RtcpSrPacket):
+                reception = self._receiving.receptions.get(part.ssrc)
+                if reception is not None:
+                    middle = part.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
+                    reception.sender_report = (middle, _now_ns())
 
-        def take(data: bytes, now_ns: int) -> None:
-            try:
-                packet = dtls._rx_srtp.unprotect(data)
-            except SrtpError:
-                tally.rejected += 1
-                return
-            reception = receptions.get(_SSRC_AT_8.unpack_from(packet)[0])
-            if reception is None:
-                reception = self._first(dtls, packet)
-                receptions[reception.ssrc] = reception
-            reception.take(packet[2] << 8 | packet[3])
-            if tally.latencies_ns is not None and len(packet) > _SHORTEST_STAMPED:
-                sent_ns = _STAMP.unpack_from(packet, len(packet) - STAMP_BYTES)[0]
-                tally.latencies_ns.append(now_ns - sent_ns)
-            if on_packet is not None:
-                on_packet(reception, packet)
 
-        def data_received(data: bytes, component: int) -> None:
-            if not 127 < data[0] < 192 or 191 < data[1] < 224:
-                onward(data, component)
-            elif dtls._rx_srtp is None:
-                # The other side has its keys a moment before us.
-                if len(early) < _MOST_EARLY:
-                    early.append((data, _now_ns()))
-            else:
-                now_ns = _now_ns()
-                if early:
-                    for item in early:
-                        take(*item)
-                    early.clear()
-                take(data, now_ns)
+def _section(mid: str, source: str, video_codec: str) -> sdp.SendingMedia:
+    video = source in VIDEO_SOURCES
+    codec = video_codec if video else "opus"
+    rtx_ssrc = rtp.random_ssrc() if video else None
+    return sdp.SendingMedia(mid, codec, rtp.random_ssrc(), source, "bench", rtx_ssrc)
 
-        connection.data_received = data_received
 
-    def _first(self, dtls: Any, packet: bytes) -> Reception:
-        """Begin to count a stream, and let its receiver's reports (RTCP) come from the count."""
-        parsed = RtpPacket.parse(packet, dtls._rtp_header_extensions_map)
-        receiver = dtls._rtp_router.route_rtp(parsed)
-        reception = Reception(
-            parsed.ssrc, video=receiver is not None and receiver.track.kind == "video"
-        )
-        if receiver is not None:
-            receiver._RTCRtpReceiver__remote_streams[parsed.ssrc] = reception
-        self._tally.receptions.append(reception)
-        return reception
+def _agreed(section: sdp.SendingMedia, answer: sdp.OfferedMedia) -> Numbers:
+    """What an answer makes of what we offered; :class:`CodecUnsupported` where it was refused."""
+    codec = answer.choose([section.codec])
+    assert section.ssrc is not None
+    return Numbers(
+        section.codec,
+        codec.payload_type,
+        section.ssrc,
+        codec.rtx_payload_type,
+        section.rtx_ssrc or 0,
+        section.mid,
+        {uri: number for number, uri in answer.extensions},
+    )

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from array import array
 
+from aiortc.rtp import RtcpReceiverInfo
+
 
 class Reception:
-    """Counts one SSRC's packets by sequence number.
-
-    The names of the properties are those that aiortc reads for its receiver reports.
-    """
+    """Counts one SSRC's packets by sequence number."""
 
     def __init__(self, ssrc: int, *, video: bool) -> None:
         self.ssrc = ssrc
         self.video = video
         self.max_seq = 0
+        self.cycles = 0
+        """Times that the numbers have gone around."""
         self.packets_received = 0
         self.lost = 0
         """Numbers passed over and not seen since."""
         self.reordered = 0
-        self.jitter = 0
-        """Not measured."""
+        self.sender_report = (0, 0)
+        """The middle of the newest one's NTP time, and when it came (ns)."""
         self._reported = (0, 0)
 
     def take(self, sequence: int) -> None:
@@ -28,8 +29,11 @@ class Reception:
         ahead = (sequence - self.max_seq) & 0xFFFF
         if ahead == 1 or not self.packets_received:
             self.max_seq = sequence
+            if not sequence and self.packets_received:
+                self.cycles += 1
         elif 0 < ahead < 0x8000:
             self.lost += ahead - 1
+            self.cycles += sequence < self.max_seq
             self.max_seq = sequence
         else:
             # SRTP lets no packet pass twice: this one was late, and counted as lost.
@@ -37,19 +41,22 @@ class Reception:
             self.reordered += 1
         self.packets_received += 1
 
-    @property
-    def packets_lost(self) -> int:
-        """All that is missing (RFC 3550, 6.4.1)."""
-        return self.lost
-
-    @property
-    def fraction_lost(self) -> int:
-        """Share lost since it was last asked for, of 256."""
+    def report(self, now_ns: int) -> RtcpReceiverInfo:
+        """The stream's block of a receiver report, since the last one (RFC 3550, 6.4.1)."""
         received, lost = self._reported
         self._reported = (self.packets_received, self.lost)
         newly_lost = self.lost - lost
         expected = self.packets_received - received + newly_lost
-        return 0 if newly_lost <= 0 else min(255, (newly_lost << 8) // expected)
+        lsr, came_ns = self.sender_report
+        return RtcpReceiverInfo(
+            ssrc=self.ssrc,
+            fraction_lost=0 if newly_lost <= 0 else min(255, (newly_lost << 8) // expected),
+            packets_lost=self.lost,
+            highest_sequence=(self.cycles << 16 | self.max_seq) & 0xFFFFFFFF,
+            jitter=0,
+            lsr=lsr,
+            dlsr=(now_ns - came_ns) * 65536 // 1_000_000_000 & 0xFFFFFFFF if lsr else 0,
+        )
 
 
 class Tally:
@@ -59,8 +66,6 @@ class Tally:
         self.sent = 0
         self.nacked = 0
         self.key_frames_wanted = 0
-        self.rejected = 0
-        """Packets that SRTP refused."""
         self.receptions: list[Reception] = []
         self.latencies_ns: array[int] | None = None
         """Time from sending to receiving of each packet, while somebody measures."""
@@ -72,7 +77,6 @@ class Tally:
             "received": sum(r.packets_received for r in self.receptions),
             "lost": sum(r.lost for r in self.receptions),
             "reordered": sum(r.reordered for r in self.receptions),
-            "rejected": self.rejected,
             "nacked": self.nacked,
             "key_frames_wanted": self.key_frames_wanted,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +49,33 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
-def children(pid: int) -> list[int]:
-    """Ids of the processes that ``pid`` has started."""
-    found = []
+def descendants(pid: int) -> list[int]:
+    """Ids of the processes that ``pid`` has started, and of those that they have."""
+    children: dict[int, list[int]] = {}
     for entry in _PROC.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             # The name before the last parenthesis may contain anything.
             fields = entry.read_text(errors="replace").rpartition(")")[2].split()
-            if int(fields[1]) == pid:
-                found.append(int(entry.parent.name))
-    return sorted(found)
+            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found = sorted(children.get(pid, []))
+    for one in found:
+        found += sorted(children.get(one, []))
+    return found
+
+
+def arguments(pid: int) -> list[str]:
+    """The command line of a process; empty when it is gone."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def end(pids: Iterable[int]) -> None:
+    """End these processes at once."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def cpu_ns(pids: Iterable[int]) -> int:

@@ -1,7 +1,7 @@
 """One track as a publisher of the load client sends it: encoded before, stamped, on time.
 
-Before this: :mod:`bench.media`. After: libsrtp and the socket of a connection that aiortc made,
-with nothing between. See :mod:`bench.load`.
+Before this: :mod:`bench.media`. After: an outlet of :mod:`server.sfu.datagrams`, in which a
+picture's packets gather, and leave at once. See :mod:`bench.load`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import asyncio
 import random
 import struct
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from aiortc import RTCRtpSender, RTCRtpTransceiver, clock
+from aiortc import clock
 
 from bench.media import AUDIO_SAMPLES, Frame
 from bench.packets import Tally
+from server.sfu import rtp, sdp
+from server.sfu.datagrams import Post, SendPacket
 
-_MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
-_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-_HEADER = struct.Struct("!BBHLL")
 _DESCRIPTOR = struct.Struct("!BBH")
 _STAMP = struct.Struct("!Q")
 _KEPT = 1024
@@ -32,60 +32,118 @@ _BEHIND_S = 1.0
 _now_ns = time.perf_counter_ns
 
 
+class Way(Protocol):
+    """Where packets go: a :class:`server.sfu.seam.MediaTransport`, or a bare outlet."""
+
+    @property
+    def send(self) -> SendPacket:
+        """What takes one plain packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What was agreed for one track: its numbers in RTP. ``extensions`` are by URI."""
+
+    codec: str
+    payload_type: int
+    ssrc: int
+    rtx_payload_type: int | None = None
+    rtx_ssrc: int = 0
+    mid: str = ""
+    extensions: Mapping[str, int] | None = None
+
+
 class Stream:
-    """One track being sent."""
+    """One track being sent over ``way``, from :meth:`begin` to :meth:`end`."""
 
     def __init__(
-        self, sender: RTCRtpSender, frames: Sequence[Frame], tally: Tally, *, stamped: bool = True
+        self,
+        way: Way,
+        post: Post,
+        numbers: Numbers,
+        frames: Sequence[Frame],
+        tally: Tally,
+        *,
+        stamped: bool = True,
     ) -> None:
         """Without stamps the frames go out as they are, for somebody to look at."""
-        self._sender: Any = sender
+        self.ssrc = numbers.ssrc
+        self._way = way
+        self._post = post
+        self._numbers = numbers
         self._frames = frames
         self._tally = tally
         self._stamped = stamped
-        self._video = sender.kind == "video"
-        self._at = 0
+        self._video = sdp.codec_kind(numbers.codec) == "video"
+        self._hz = sdp.codec_clock_hz(numbers.codec)
         self._sequence = random.randrange(1 << 15)
         self._timestamp = random.randrange(1 << 31)
         self._picture = 0
         self._rtx_sequence = random.randrange(1 << 15)
-        self._kept: list[bytes | None] = [None] * _KEPT
-        self._timer: asyncio.TimerHandle | None = None
+        self._kept: list[tuple[int, int, int, bytes, bytes, bytes] | None] = [None] * _KEPT
+        """Number, marker and payload type, timestamp; what precedes the body, the body, the stamp.
 
-    def begin(self, transceiver: RTCRtpTransceiver, start: int, fps: float, phase: float) -> None:
+        In parts: bodies are shared by all streams, copies of them would fall out of every cache.
+        """
+        self._packets = self._octets = self._sent_ns = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._set_extension()
+
+    def begin(self, start: int, fps: float, phase: float) -> None:
         """Send from now on. ``phase`` (0 to 1) of a period is waited first."""
-        codecs: list[Any] = transceiver._codecs
-        self._payload_type = codecs[0].payloadType
-        self._rtx = next(
-            (c.payloadType for c in codecs[1:] if c.parameters.get("apt") == self._payload_type),
-            None,
-        )
-        self._numbers = {e.uri: e.id for e in transceiver._headerExtensions}
-        self._mid = (self._numbers[_MID_URI], (transceiver.mid or "").encode())
-        self._extension = extension(self._mid)
-        self._increment = round(90_000 / fps) if self._video else AUDIO_SAMPLES
-        self._step_s = self._increment / (90_000 if self._video else 48_000)
+        self._increment = round(self._hz / fps) if self._video else AUDIO_SAMPLES
+        self._step_s = self._increment / self._hz
         self._at = start % len(self._frames)
         if self._video:
             self._to_key_frame()
-        dtls = self._sender.transport
-        self._protect = dtls._tx_srtp.protect
-        pair = dtls.transport._connection._nominated[1]
-        self._socket, self._address = pair.protocol.transport, pair.remote_addr
-        self._sender._send_keyframe = self._key_frame_wanted
-        self._sender._retransmit = self._retransmit
         self._loop = asyncio.get_running_loop()
         self._due_s = self._loop.time() + phase * self._step_s
         self._timer = self._loop.call_at(self._due_s, self._tick)
 
     def tell_level(self, level: int) -> None:
         """From now on each packet says how loud it is (RFC 6464), in -dBov."""
-        self._extension = extension(self._mid, (self._numbers[_LEVEL_URI], bytes([level])))
+        self._set_extension(level)
 
     def end(self) -> None:
         """Send no more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def key_frame_wanted(self) -> None:
+        """The next picture is a key frame."""
+        self._tally.key_frames_wanted += 1
+        self._to_key_frame()
+
+    def retransmit(self, sequence: int) -> None:
+        """Send this packet once more, in the stream of retransmissions (RFC 4588)."""
+        self._tally.nacked += 1
+        kept, numbers = self._kept[sequence % _KEPT], self._numbers
+        if kept is None or kept[0] != sequence or numbers.rtx_payload_type is None:
+            return
+        _, second, timestamp, head, body, stamp = kept
+        second = second & 0x80 | numbers.rtx_payload_type
+        at = len(self._extension)
+        again = b"".join((head[:at], sequence.to_bytes(2), head[at:], body, stamp))
+        self._way.send(0x90, second, self._rtx_sequence, timestamp, numbers.rtx_ssrc, again)
+        self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+
+    def report(self) -> bytes:
+        """A sender report of this moment; empty before the first packet."""
+        if not self._packets:
+            return b""
+        since = (_now_ns() - self._sent_ns) * self._hz // 1_000_000_000
+        ntp = clock.current_ntp_time()
+        now = self._timestamp + since
+        return rtp.sender_report(self.ssrc, ntp, now, self._packets, self._octets)
+
+    def _set_extension(self, level: int | None = None) -> None:
+        known = self._numbers.extensions or {}
+        elements = []
+        if sdp.MID_URI in known:
+            elements.append((known[sdp.MID_URI], self._numbers.mid.encode()))
+        if level is not None and sdp.AUDIO_LEVEL_URI in known:
+            elements.append((known[sdp.AUDIO_LEVEL_URI], bytes([level])))
+        self._extension = extension(*elements)
 
     def _to_key_frame(self) -> None:
         for _ in self._frames:
@@ -93,13 +151,7 @@ class Stream:
                 return
             self._at = (self._at + 1) % len(self._frames)
 
-    def _key_frame_wanted(self) -> None:
-        self._tally.key_frames_wanted += 1
-        self._to_key_frame()
-
     def _tick(self) -> None:
-        if self._socket.is_closing():
-            return
         self._send(self._frames[self._at])
         self._at = (self._at + 1) % len(self._frames)
         self._due_s += self._step_s
@@ -111,46 +163,34 @@ class Stream:
         self._timer = self._loop.call_at(self._due_s, self._tick)
 
     def _send(self, frame: Frame) -> None:
-        sender, sequence, last = self._sender, self._sequence, len(frame.bodies) - 1
-        self._timestamp = (self._timestamp + self._increment) & 0xFFFFFFFF
-        self._picture = (self._picture + 1) & 0x7FFF
-        octets = 0
+        """One frame: its packets have one time of sending, and leave together."""
+        sequence, payload_type = self._sequence, self._numbers.payload_type
+        timestamp = self._timestamp = (self._timestamp + self._increment) & 0xFFFFFFFF
+        head = later = self._extension
+        if self._numbers.codec == "VP8":
+            picture = self._picture = (self._picture + 1) & 0x7FFF
+            head += _DESCRIPTOR.pack(0x90, 0x80, 0x8000 | picture)
+            later += _DESCRIPTOR.pack(0x80, 0x80, 0x8000 | picture)
+        send, kept, post, ssrc = self._way.send, self._kept, self._post, self.ssrc
+        last, octets = len(frame.bodies) - 1, 0
+        self._sent_ns = _now_ns()
+        stamp = _STAMP.pack(self._sent_ns) if self._stamped else b""
+        post.collecting = True
         for number, body in enumerate(frame.bodies):
             # The marker ends a picture; sound packets have none.
-            marker = 0x80 if self._video and number == last else 0
-            packet = _HEADER.pack(
-                0x90, marker | self._payload_type, sequence, self._timestamp, sender._ssrc
-            )
-            packet += self._extension
-            if self._video:
-                start = 0x90 if number == 0 else 0x80
-                packet += _DESCRIPTOR.pack(start, 0x80, 0x8000 | self._picture)
-            packet += body + _STAMP.pack(_now_ns()) if self._stamped else body
-            self._kept[sequence % _KEPT] = packet
-            self._socket.sendto(self._protect(packet), self._address)
+            second = 0x80 | payload_type if self._video and number == last else payload_type
+            kept[sequence % _KEPT] = (sequence, second, timestamp, head, body, stamp)
+            whole = b"".join((head, body, stamp))
+            send(0x90, second, sequence, timestamp, ssrc, whole)
             sequence = (sequence + 1) & 0xFFFF
-            octets += len(body)
+            octets += len(whole)
+            head = later
+        post.collecting = False
+        post.flush()
         self._sequence = sequence
+        self._octets += octets
+        self._packets += last + 1
         self._tally.sent += last + 1
-        # aiortc makes its sender reports of these.
-        sender._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
-        sender._RTCRtpSender__rtp_timestamp = self._timestamp
-        sender._RTCRtpSender__packet_count += last + 1
-        sender._RTCRtpSender__octet_count += octets
-
-    async def _retransmit(self, sequence: int) -> None:
-        self._tally.nacked += 1
-        packet = self._kept[sequence % _KEPT]
-        if packet is None or self._rtx is None or packet[2:4] != sequence.to_bytes(2, "big"):
-            return
-        _, first, _, timestamp, _ = _HEADER.unpack_from(packet)
-        header = _HEADER.pack(
-            0x90, first & 0x80 | self._rtx, self._rtx_sequence, timestamp, self._sender._rtx_ssrc
-        )
-        payload_at = 12 + len(self._extension)
-        again = header + self._extension + packet[2:4] + packet[payload_at:]
-        self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-        self._socket.sendto(self._protect(again), self._address)
 
 
 def extension(*elements: tuple[int, bytes]) -> bytes:

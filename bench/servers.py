@@ -30,7 +30,7 @@ LOG_LINES = 30
 
 _TEMPLATES = Path(__file__).parent / "janus"
 _SETTINGS: dict[str, Any] = {
-    "media.codecs": ("VP8",),
+    "media.processes": 1,
     "media.video_max_kbps": 5000,
     "server.burst": 100_000,
     "server.rate_per_s": 10_000.0,
@@ -39,7 +39,10 @@ _SETTINGS: dict[str, Any] = {
     "accounts.argon2_parallelism": 1,
     "log.level": "warning",
 }
-"""The load client's codec, and nothing that only slows the preparation down."""
+"""One media process: what the usual settings give each core. All sessions are in it, and the server
+itself beside it, on the same CPU. Nothing else that only slows the preparation down."""
+
+_RECORDER = "recorder.worker"
 
 
 class Tingxun:
@@ -54,20 +57,31 @@ class Tingxun:
         self.account = account
 
     def pids(self, *, recorders: bool) -> list[int]:
-        """The server's process, with its recorders if wanted."""
-        return [self.pid, *(processes.children(self.pid) if recorders else ())]
+        """The server's own and its media processes, with the recorders if wanted."""
+        found = processes.descendants(self.pid)
+        return [self.pid, *(pid for pid in found if recorders or not _records(pid))]
+
+    def recorders(self) -> list[int]:
+        """The recorders alone."""
+        return [pid for pid in processes.descendants(self.pid) if _records(pid)]
+
+
+def _records(pid: int) -> bool:
+    return _RECORDER in processes.arguments(pid)
 
 
 @contextlib.asynccontextmanager
 async def tingxun(
-    cpus: processes.Cpus, media: Mapping[str, Any] | None = None
+    cpus: processes.Cpus, media: Mapping[str, Any] | None = None, *, codec: str = "VP8"
 ) -> AsyncIterator[Tingxun]:
     """``tingxun serve`` with an installation of its own, gone afterwards.
 
-    ``media`` are settings of the section of that name that differ from the usual ones.
+    ``codec`` is the load client's; ``media`` are settings of the section of that name that differ
+    from the usual ones.
     """
     with tempfile.TemporaryDirectory(prefix="tingxun-bench-") as folder:
-        config = own_config(Config.load(None, _SETTINGS), Path(folder), choose_port(0), None)
+        settings = _SETTINGS | {"media.codecs": (codec,)}
+        config = own_config(Config.load(None, settings), Path(folder), choose_port(0), None)
         if media:
             tree = config.model_dump(by_alias=True)
             tree["media"] |= media
@@ -77,6 +91,8 @@ async def tingxun(
         with cpus.for_server():
             await hosted.__aenter__()
         try:
+            if config.media.process_count:
+                await _has_media_process(hosted.url)
             yield Tingxun(hosted, account)
         except BaseException:
             # The folder goes in a moment, and with it what the server said.
@@ -84,7 +100,21 @@ async def tingxun(
             print(*lines, sep="\n", file=sys.stderr)
             raise
         finally:
+            started = processes.descendants(hosted.pid)
             await hosted.stop()
+            # Media processes outlive a server that had to be ended by force.
+            processes.end(pid for pid in started if folder in " ".join(processes.arguments(pid)))
+
+
+async def _has_media_process(url: str) -> None:
+    """Wait until the server has started one, which it does by itself."""
+    async with asyncio.timeout(READY_WITHIN_S), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(f"{url}/metrics") as response:
+                text = await response.text()
+            if text.count("\ntingxun_process_resident_memory_bytes{") > 1:
+                return
+            await asyncio.sleep(0.1)
 
 
 class Janus:

@@ -40,7 +40,6 @@ class Person(Signalling):
     ) -> None:
         super().__init__(url)
         self.account: dict[str, Any] = {}
-        self.profile = ""
         self._tally = tally
         self._on_packet = on_packet
         self._publishing: Publisher | None = None
@@ -79,7 +78,7 @@ class Person(Signalling):
         sdp = await publisher.offer()
         tracks = [{"mid": mid, "source": source} for source, mid in publisher.mids.items()]
         answer = await self.request("publish", peer="p1", sdp=sdp, tracks=tracks)
-        self.profile = await publisher.answered(answer["sdp"], rng, rates)
+        await publisher.answered(answer["sdp"], rng, rates)
 
     async def receiving(self, tracks: int) -> None:
         """Wait until so many tracks are offered and their connection stands."""

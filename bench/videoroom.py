@@ -25,7 +25,6 @@ class VideoRoom:
     """One room, and the one line over which all its participants are signalled."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, tally: Tally) -> None:
-        self.profile = ""
         self._socket = socket
         self._tally = tally
         self._numbers = itertools.count(1)
@@ -82,8 +81,8 @@ class VideoRoom:
             message["jsep"] = {"type": kind, "sdp": sdp}
         return await self._ask(message)
 
-    async def create(self, recordings: Path | None) -> None:
-        """Make the room; it writes ``.mjr`` files into ``recordings`` if given."""
+    async def create(self, codec: str, recordings: Path | None) -> None:
+        """Make the room for one video codec; it writes ``.mjr`` files into ``recordings``."""
         self._session = int((await self._ask({"janus": "create"}))["data"]["id"])
         self._room = random.randrange(10**6, 10**9)
         body: dict[str, Any] = {
@@ -91,7 +90,7 @@ class VideoRoom:
             "room": self._room,
             "publishers": 100,
             "bitrate": 0,
-            "videocodec": "vp8",
+            "videocodec": codec.lower(),
             "audiocodec": "opus",
             "notify_joining": False,
             "record": recordings is not None,
@@ -111,7 +110,7 @@ class VideoRoom:
         publisher = Publisher(media, self._tally, sources)
         self._peers.append(publisher)
         answer = await self._say(handle, {"request": "publish"}, "offer", await publisher.offer())
-        self.profile = await publisher.answered(answer["jsep"]["sdp"], rng)
+        await publisher.answered(answer["jsep"]["sdp"], rng)
         async with asyncio.timeout(REPLY_WITHIN_S):
             # Until then nobody can subscribe to it.
             await up.wait()
@@ -139,7 +138,9 @@ class VideoRoom:
 
 
 @contextlib.asynccontextmanager
-async def video_room(server: Janus, tally: Tally, *, record: bool) -> AsyncIterator[VideoRoom]:
+async def video_room(
+    server: Janus, tally: Tally, codec: str, *, record: bool
+) -> AsyncIterator[VideoRoom]:
     """An empty room."""
     async with (
         aiohttp.ClientSession() as http,
@@ -150,7 +151,7 @@ async def video_room(server: Janus, tally: Tally, *, record: bool) -> AsyncItera
         room = VideoRoom(socket, tally)
         tasks = [asyncio.create_task(room.read()), asyncio.create_task(room.keep_alive())]
         try:
-            await room.create(server.folder / "recordings" if record else None)
+            await room.create(codec, server.folder / "recordings" if record else None)
             yield room
             await room.close()
         finally:

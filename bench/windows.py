@@ -28,6 +28,8 @@ class Window:
     p99_ms: float
     max_ms: float
     client_share: float
+    recorder_ns: int = 0
+    """Of ``cpu_ns``, what the recorders used."""
 
     @property
     def packet_us(self) -> float:
@@ -39,14 +41,31 @@ class Window:
         """Share of one CPU that the server used."""
         return self.cpu_ns / 1e9 / self.seconds
 
+    @property
+    def recorder_share(self) -> float:
+        """Share of one CPU that the recorders used."""
+        return self.recorder_ns / 1e9 / self.seconds
 
-async def window(tally: Tally, pids: Sequence[int], seconds: float) -> Window:
-    """Measure for ``seconds``: the connections of ``tally`` and the processes ``pids``."""
+    @property
+    def client_us(self) -> float:
+        """µs of the clients' CPU for each packet in or out."""
+        return self.client_share * self.seconds * 1e6 / max(1, self.sent + self.received)
+
+
+async def window(
+    tally: Tally, pids: Sequence[int], seconds: float, recorders: Sequence[int] = ()
+) -> Window:
+    """Measure for ``seconds``: the connections of ``tally`` and the processes ``pids``.
+
+    ``recorders`` are those of ``pids`` that are also to be known by themselves.
+    """
     tally.latencies_ns = array("q")
     before, cpu_ns = tally.totals(), processes.cpu_ns(pids)
+    recorder_ns = processes.cpu_ns(recorders)
     started_s, client_s = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
     after, cpu_ns = tally.totals(), processes.cpu_ns(pids) - cpu_ns
+    recorder_ns = processes.cpu_ns(recorders) - recorder_ns
     elapsed_s, client_s = time.monotonic() - started_s, time.process_time() - client_s
     latencies_ns = sorted(tally.latencies_ns)
     tally.latencies_ns = None
@@ -61,6 +80,7 @@ async def window(tally: Tally, pids: Sequence[int], seconds: float) -> Window:
         p99_ms=percentile(latencies_ns, 0.99) / 1e6,
         max_ms=percentile(latencies_ns, 1.0) / 1e6,
         client_share=client_s / elapsed_s,
+        recorder_ns=recorder_ns,
     )
 
 
@@ -81,6 +101,8 @@ class Figures:
     lost: int
     reordered: int
     client_share: float
+    client_us: float
+    """µs of the clients' CPU for each packet."""
     memory_kib: int
     """For each participant, recorders included."""
 
@@ -102,5 +124,6 @@ def figures(windows: Sequence[Window], profile: str, memory_kib: int) -> Figures
         lost=sum(w.lost for w in windows),
         reordered=sum(w.reordered for w in windows),
         client_share=round(median(w.client_share for w in windows), 3),
+        client_us=round(median(w.client_us for w in windows), 2),
         memory_kib=memory_kib,
     )

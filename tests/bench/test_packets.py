@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket
 
-from bench.media import MAX_BODY, STAMP_BYTES, cut
+from bench.media import MAX_BODY, STAMP_BYTES, cut, cut_h264
 from bench.packets import KeyFrameWatch, Reception, payload_offset, starts_key_frame
 from bench.sending import extension
 
@@ -34,6 +34,9 @@ def test_a_gap_is_lost_until_it_comes_late() -> None:
 def test_numbers_go_around() -> None:
     around = took(65534, 65535, 0, 2)
     assert (around.lost, around.reordered, around.max_seq) == (1, 0, 2)
+    assert around.report(0).highest_sequence == 0x1_0002
+    assert took(65534, 1).report(0).highest_sequence == 0x1_0001
+    assert took(0, 1).report(0).highest_sequence == 1
 
 
 def test_the_first_number_may_be_any() -> None:
@@ -43,10 +46,18 @@ def test_the_first_number_may_be_any() -> None:
 
 def test_the_fraction_lost_is_that_since_the_last_report() -> None:
     reception = took(1, 2, 4)
-    assert reception.fraction_lost == 256 // 4
+    assert reception.report(0).fraction_lost == 256 // 4
     reception.take(5)
-    assert reception.fraction_lost == 0
-    assert reception.packets_lost == 1
+    report = reception.report(0)
+    assert (report.fraction_lost, report.packets_lost) == (0, 1)
+
+
+def test_a_report_says_how_old_the_senders_is() -> None:
+    reception = took(1)
+    assert reception.report(5).dlsr == 0
+    reception.sender_report = (0x1234, 1_000_000_000)
+    report = reception.report(1_500_000_000)
+    assert (report.lsr, report.dlsr) == (0x1234, 65536 // 2)
 
 
 def test_a_key_frame_is_whole_with_all_its_packets_in_order() -> None:
@@ -101,3 +112,23 @@ def test_a_frame_is_cut_without_the_room_for_the_time() -> None:
     assert len(bodies) == -(-len(frame) // MAX_BODY)
     assert all(0 < len(body) <= MAX_BODY - STAMP_BYTES for body in bodies)
     assert sum(len(body) + STAMP_BYTES for body in bodies) == len(frame)
+
+
+def test_an_h264_picture_is_cut_as_the_standard_has_it() -> None:
+    sets, slice_of = [b"\x67sequence", b"\x68picture"], b"\x65" + bytes(range(1, 251)) * 12
+    frame = b"".join(b"\0\0\0\1" + unit for unit in [b"\x06sei", *sets, slice_of, b"\x0c\xff"])
+    ahead, *fragments = [body + b"s" * STAMP_BYTES for body in cut_h264(frame)]
+    units, at = [], 1
+    while at < len(ahead):
+        size = int.from_bytes(ahead[at : at + 2])
+        units.append(ahead[at + 2 : at + 2 + size])
+        at += 2 + size
+    assert ahead[0] & 0x1F == 24
+    assert units[:2] == sets
+    assert units[2][0] == 6
+    assert units[2].endswith(b"s" * STAMP_BYTES)
+    assert [part[0] & 0x1F for part in fragments] == [28] * 3
+    assert [part[1] for part in fragments] == [0x85, 0x05, 0x45]
+    assert sum(len(part) - 2 for part in fragments) == len(slice_of) - 1
+    assert all(len(part) <= MAX_BODY for part in fragments)
+    assert cut_h264(b"\0\0\1\x41" + b"p" * 20) == (b"\x41" + b"p" * (20 - STAMP_BYTES),)

@@ -33,7 +33,8 @@ def measured(packet_us: float, p99_ms: float = 3.0) -> Figures:
 
 def row(name: str, ours: Figures, janus: Figures | None) -> forward.Row:
     scenario = next(s for s in forward.scenarios() if s.name == name)
-    return forward.Row(scenario, ours, janus, WHOLE if scenario.record else None)
+    bare = None if scenario.record else measured(9)
+    return forward.Row(scenario, "VP8", ours, janus, bare, WHOLE if scenario.record else None)
 
 
 def test_windows_are_brought_together_by_their_median() -> None:
@@ -42,6 +43,7 @@ def test_windows_are_brought_together_by_their_median() -> None:
     assert (found.packet_us_least, found.packet_us, found.packet_us_most) == (20.0, 40.0, 180.0)
     assert (found.lost, found.in_per_s, found.out_per_s) == (12, 200.0, 800.0)
     assert found.cpu_share == 0.04
+    assert found.client_us == 200.0
 
 
 def test_the_rows_are_those_of_the_issue() -> None:
@@ -64,7 +66,7 @@ def test_forwarding_is_held_against_janus() -> None:
         (None, 0.45, None),
         (None, 1.0, None),
     ]
-    assert len(forward.table(rows).splitlines()) == 1 + 2 + 2 + 1
+    assert len(forward.table(rows).splitlines()) == 1 + 3 + 2 + 2
     assert rows[2].to_json()["janus"] is None
     assert rows[1].to_json()["archive"] == {"lost_packets": 0, "gaps": 0, "gap_us": 0}
 
@@ -78,13 +80,35 @@ def test_a_step_holds_when_nothing_is_lost_or_late() -> None:
 
 def test_capacity_is_the_last_step_that_held() -> None:
     steps = [
-        capacity.Step(4, WINDOW, WHOLE, 300, ""),
-        capacity.Step(8, WINDOW, WHOLE, 500, ""),
-        capacity.Step(12, None, WHOLE, 0, "TimeoutError: "),
+        capacity.Step(4, WINDOW, WHOLE, 100, 200, ""),
+        capacity.Step(8, WINDOW, WHOLE, 100, 400, ""),
+        capacity.Step(12, None, WHOLE, 0, 0, "TimeoutError: ", "it could not be set up"),
     ]
     assert capacity.held(steps) == 8
     assert capacity.targets(steps)[0].met is False
     assert len(capacity.table(steps).splitlines()) == 4
+
+
+@pytest.mark.parametrize(("holds", "tried"), [(41, 7), (10, 4), (9, 3), (60, 4), (0, 3)])
+def test_capacity_doubles_and_then_halves_the_distance(holds: int, tried: int) -> None:
+    steps: list[capacity.Step] = []
+    while (count := capacity.next_count(steps, 10, 3, 60)) is not None:
+        failure = "" if count <= holds else "too many"
+        steps.append(capacity.Step(count, WINDOW, WHOLE, 0, 0, failure))
+    assert holds - 3 < capacity.held(steps) <= holds
+    assert len(steps) == tried
+
+
+def test_what_failed_with_fewer_does_not_hold_with_more() -> None:
+    steps = [capacity.Step(n, WINDOW, WHOLE, 0, 0, "x" if n == 15 else "") for n in (10, 15, 20)]
+    assert capacity.held(steps) == 10
+
+
+def test_the_resource_that_ends_it_is_named() -> None:
+    full = replace(WINDOW, cpu_ns=9_700_000_000, recorder_ns=2_000_000_000)
+    assert capacity.limit_of(full) == "the server's CPU: server 77%, recorders 20%"
+    assert capacity.limit_of(replace(full, client_share=0.95)).startswith("the clients' CPU")
+    assert capacity.limit_of(WINDOW).startswith("no CPU was full")
 
 
 def test_the_first_picture_has_its_limit() -> None:
