@@ -57,6 +57,8 @@ class MediaProcesses:
         """Raises :class:`~rooms.errors.DataDirUnwritable`."""
         self.past: Counter[tuple[str, str]] = Counter()
         """What the media of processes that are gone had counted when it was last asked for."""
+        self.deaths = 0
+        """Processes that ended although nobody had told them to."""
         self.leaving = False
         """Whether the processes stay as they are when this server stops: another follows it."""
         self._config = config
@@ -231,6 +233,7 @@ class MediaProcesses:
     async def _watch(self, process: MediaProcess) -> None:
         """Look at it now and then, until it is gone; then have others go on with its sessions."""
         misses = 0
+        retired = False
         while not process.gone.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -243,12 +246,14 @@ class MediaProcesses:
                 for session_id in before - set(process.sessions):
                     self.forget(session_id, process)
                 if not process.sessions and not self._current(process):
+                    retired = True
                     await process.stop()
             else:
                 misses += 1
                 if misses == MISSES and not process.gone.is_set():
                     logger.error("media process %s does not answer: ended", process.name)
                     process.kill()
+        self.deaths += not retired
         await self._bury(process)
 
     async def _bury(self, process: MediaProcess) -> None:

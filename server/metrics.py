@@ -91,7 +91,8 @@ class Metrics:
         if self._processes is not None:
             figures |= await self._processes.figures()
             past = self._processes.past
-        found = _Found(figures, past)
+        deaths = 0 if self._processes is None else self._processes.deaths
+        found = _Found(figures, past, deaths)
         self._registry.register(found)
         try:
             return generate_latest(self._registry)
@@ -102,7 +103,13 @@ class Metrics:
 class _Found(Collector):
     """The figures of all processes: sessions and media in sum, what burdens each one by itself."""
 
-    def __init__(self, figures: Mapping[str, Mapping[str, Any]], past: Counter[tuple[str, str]]):
+    def __init__(
+        self,
+        figures: Mapping[str, Mapping[str, Any]],
+        past: Counter[tuple[str, str]],
+        deaths: int,
+    ) -> None:
+        self._deaths = deaths
         self._figures = figures
         self._past = past
 
@@ -148,6 +155,14 @@ class _Found(Collector):
         return sum(one[name] for one in self._figures.values())
 
     def _processes(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "tingxun_media_processes", "Media processes that answer.", len(self._figures) - 1
+        )
+        yield CounterMetricFamily(
+            "tingxun_media_process_deaths",
+            "Media processes that died, or were ended because they did not answer.",
+            self._deaths,
+        )
         lag = HistogramMetricFamily(
             "tingxun_event_loop_lag_seconds",
             "How late a timer of 250 ms fires, in each process.",
