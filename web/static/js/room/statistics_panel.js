@@ -108,7 +108,7 @@ export class StatisticsPanel {
     const words = person.present === "reconnecting" ? awayWords(person)
       : own ? this.health.ownWords(person.id) : this.health.words(person)?.whole ?? this.#layerWords(person);
     const line = this.call.lineOf(person.id);
-    return html`<li><strong>${own ? t("tile.self") : person.name}</strong>
+    return html`<li><strong title=${person.name}>${own ? t("tile.self") : person.name}</strong>
       <span class=${words ? `class-${line?.class === "bad" ? "bad" : "weak"}` : ""}>
         ${words ?? t(line?.class ? "statistics.well" : "statistics.unknown")}</span></li>`;
   }

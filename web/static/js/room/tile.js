@@ -51,18 +51,32 @@ export function awayWords({ away_since }) {
 }
 
 /**
- * What is said instead of a picture.
+ * What is said instead of a picture; in a tiny place, in fewer words.
  * @param {Call} call
  * @param {Participant} participant
  * @param {{hasTrack: boolean, covered: boolean, held: boolean}} picture
  */
-function absence(call, participant, { hasTrack, covered, held }) {
-  if (isOver(call)) return t("tile.ended");
-  if (participant.present === "no") return t("tile.not_here");
-  if (participant.present === "reconnecting") return awayWords(participant);
-  if (covered) return t("tile.covered");
-  if (held) return t("tile.held");
-  return hasTrack ? t("tile.connecting") : t("tile.no_camera");
+function absence(call, participant, picture) {
+  const { whole, short } = whyAbsent(call, participant, picture);
+  return html`<p class="absence" title=${whole}><span class=${short ? "not-tiny" : ""}>${whole}</span>
+    ${short ? html`<span class="only-tiny" aria-hidden="true">${short}</span>` : nothing}</p>`;
+}
+
+/**
+ * @param {Call} call
+ * @param {Participant} participant
+ * @param {{hasTrack: boolean, covered: boolean, held: boolean}} picture
+ * @returns {{whole: string, short?: string}}
+ */
+function whyAbsent(call, participant, { hasTrack, covered, held }) {
+  if (isOver(call)) return { whole: t("tile.ended") };
+  if (participant.present === "no") return { whole: t("tile.not_here") };
+  if (participant.present === "reconnecting") {
+    return { whole: awayWords(participant), short: t("tile.short_reconnecting") };
+  }
+  if (covered) return { whole: t("tile.covered") };
+  if (held) return { whole: t("tile.held"), short: t("tile.short_held") };
+  return { whole: t(hasTrack ? "tile.connecting" : "tile.no_camera") };
 }
 
 /**
@@ -111,8 +125,8 @@ export function seat(scene, participant, options) {
       data-on-stage=${onStage} aria-label=${participant.name}>
       <div class="picture">
         ${showing ? elements.video(key, media) : nothing}
-        ${showing && !held && elements.hasPicture(key) ? nothing : html`
-          <p class="absence">${absence(call, participant, { hasTrack: Boolean(track), covered, held })}</p>`}
+        ${showing && !held && elements.hasPicture(key) ? nothing
+          : absence(call, participant, { hasTrack: Boolean(track), covered, held })}
         ${large ? nothing : words}
         ${options.overlay ?? nothing}
       </div>
