@@ -7,7 +7,7 @@ tracks and peers keep anyway; nothing is added to the way of a packet.
 from __future__ import annotations
 
 import statistics
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,6 +77,24 @@ class Figures:
                     parts[down] = _kind(up)
         self.totals.look(parts)
 
+    def pictures(self) -> Counter[str]:
+        """Pictures as receivers get them now, by layer (``none``: not shown, or paused)."""
+        return Counter(
+            "none" if down.layer is None else down.layer.rid or "h"
+            for member in self._members.values()
+            for peer in member.receiving
+            for up, down, _ in peer.sending
+            if up.is_video
+        )
+
+    def lines_limited(self) -> int:
+        """Receivers whose line is known not to carry everything."""
+        return sum(
+            peer.limit_bps is not None
+            for member in self._members.values()
+            for peer in member.receiving
+        )
+
     def late(self, late_s: float) -> None:
         """Note how late a timer of this process was: as late is a packet that comes now."""
         self._late_s.append(max(late_s, 0.0))
@@ -112,6 +130,7 @@ class Figures:
             "up_loss": None if up_loss is None else round(up_loss, 3),
             "down_loss": None if down_loss is None else round(down_loss, 3),
             "rtt_ms": None if round_trip_ms is None else round(round_trip_ms),
+            "limit_bps": None if member.subscriber is None else member.subscriber.limit_bps,
         }
 
     def _up_loss(self, member: Member, line: Line, now_ns: int) -> float | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KINDS = ("audio", "video")
+LAYERS = ("h", "m", "l", "none")
 
 FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 """A request with one of these was passed on by a proxy, whatever address it comes from."""
@@ -43,9 +44,11 @@ _BY_KIND = {
     "duplicates": ("duplicate", "Packets from senders that were there already."),
     "unexpected": ("unexpected", "Packets from senders with another payload type than agreed."),
     "retransmitted": ("retransmitted", "Packets sent to a receiver again, at its request."),
+    "probed": ("probe", "Packets sent to a receiver once more, to learn what its line carries."),
 }
 
 _WHOLE = {
+    "overloads": ("line_overloads", "Times that a receiver's line turned out to carry too little."),
     "unknown": ("rtp_unknown", "Packets from senders that belong to no track."),
     "rejected": ("datagrams_rejected", "Datagrams that SRTP refused: forged, replayed, damaged."),
     "rtcp_refused": ("rtcp_refused", "RTCP packets left unread: more than anybody honest sends."),
@@ -143,6 +146,7 @@ class _Found(Collector):
         for one in self._figures.values():
             totals.update({(name, kind): count for name, kind, count in one["totals"]})
         yield from _counters(totals)
+        yield from self._layers(totals)
         yield from self._processes()
 
     def _counted(self, name: str) -> Counter[str]:
@@ -153,6 +157,28 @@ class _Found(Collector):
 
     def _sum(self, name: str) -> int:
         return sum(one[name] for one in self._figures.values())
+
+    def _layers(self, totals: Counter[tuple[str, str]]) -> Iterator[Metric]:
+        """Which sizes of pictures go to receivers."""
+        family = GaugeMetricFamily(
+            "tingxun_pictures_sent",
+            "Pictures as receivers get them, by layer; none: not shown, or paused.",
+            labels=["layer"],
+        )
+        counted = self._counted("pictures")
+        for layer in LAYERS:
+            family.add_metric([layer], counted[layer])
+        yield family
+        yield GaugeMetricFamily(
+            "tingxun_lines_limited",
+            "Receivers whose line is known not to carry everything.",
+            self._sum("lines_limited"),
+        )
+        yield CounterMetricFamily(
+            "tingxun_layer_switches",
+            "Changes of the layer that a receiver gets of a picture.",
+            totals["switches", "video"],
+        )
 
     def _processes(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(

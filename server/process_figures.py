@@ -43,6 +43,8 @@ class ProcessFigures:
             "sessions": Counter(str(one.room.phase) for one in held),
             "recordings": Counter(str(one.room.recording.state) for one in held),
             "present": sum(len(one.room.present) for one in held),
+            "pictures": sum((one.figures.pictures() for one in held), Counter()),
+            "lines_limited": sum(one.figures.lines_limited() for one in held),
             "unacknowledged_bytes": sum(one.unacknowledged_bytes for one in held),
             "totals": [[name, kind, count] for (name, kind), count in totals.items()],
             "process": {

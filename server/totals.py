@@ -64,6 +64,8 @@ def _read(part: Part) -> Mapping[str, int]:
                 "packets_out": part.packets,
                 "bytes_out": part.octets + HEADER_BYTES * part.packets,
                 "retransmitted": part.retransmitted,
+                "switches": part.switches,
+                "probed": part.probed,
             }
         case PublishPeer():
             return {
@@ -72,7 +74,11 @@ def _read(part: Part) -> Mapping[str, int]:
                 "rtcp_refused": part.rtcp.refused,
             }
         case SubscribePeer():
-            return {"rejected": part.rejected, "rtcp_refused": part.rtcp.refused}
+            return {
+                "rejected": part.rejected,
+                "rtcp_refused": part.rtcp.refused,
+                "overloads": part.rationing.estimate.overloads,
+            }
         case Tap():
             return {"refused": part.refused}
         case Recording():

@@ -84,6 +84,11 @@ class SubscribePeer:
         return self._transport.rejected
 
     @property
+    def limit_bps(self) -> int | None:
+        """What the receiver's line carries; None while nothing speaks of a limit."""
+        return self.rationing.estimate.bps
+
+    @property
     def sending(self) -> list[tuple[UpTrack, DownTrack, Reception]]:
         """Every track that goes to this receiver, with what it tells of it."""
         return [(up, down, self._receptions[down.ssrc]) for up, down in self._pairs.values()]

@@ -38,7 +38,7 @@ class Scene:
         self.reception = Reception()
         self.down = Sent(self.up)
         self.subscriber = SimpleNamespace(
-            sending=[(self.up, self.down, self.reception)], heard_ns=0, rejected=0
+            sending=[(self.up, self.down, self.reception)], heard_ns=0, rejected=0, limit_bps=None
         )
         self.members: dict[str, Any] = {
             "a": SimpleNamespace(participant_id="a", publisher=None, subscriber=None, receiving=[]),
@@ -84,7 +84,13 @@ class Scene:
 async def test_nothing_is_known_before_anything_flows() -> None:
     scene = Scene()
     await scene.second(packets=0)
-    assert scene.told["a"] == {"class": None, "up_loss": None, "down_loss": None, "rtt_ms": None}
+    assert scene.told["a"] == {
+        "class": None,
+        "up_loss": None,
+        "down_loss": None,
+        "rtt_ms": None,
+        "limit_bps": None,
+    }
 
 
 async def test_a_senders_loss_is_theirs_alone() -> None:
@@ -135,6 +141,7 @@ async def test_a_receiver_who_no_longer_reports_is_bad() -> None:
         "up_loss": None,
         "down_loss": 1.0,
         "rtt_ms": None,
+        "limit_bps": None,
     }
     scene.up.close()
 

@@ -73,7 +73,7 @@ def test_it_fits_and_stays(budget: int, wanted: list[Picture]) -> None:
         limit = enough_level(picture)
         assert share.level is None or (limit is not None and share.level <= limit)
         assert (share.reason in ("line", "paused")) == (share.level != limit)
-    # What has been chosen is chosen again, and a little less or more changes nothing back and forth.
+    # What has been chosen is chosen again.
     now = [
         Picture(picture.layer_bps, picture.layer_px, picture.shown_px, share.level)
         for picture, share in zip(wanted, made.shares, strict=True)

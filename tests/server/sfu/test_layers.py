@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import struct
 from collections.abc import Coroutine
@@ -34,7 +35,9 @@ def vp8(picture: int, level_zero: int, index: int, key: bool, height: int, mark:
     head = bytes((0x80 | start, 0xC0)) + (picture & 0x7FFF | 0x8000).to_bytes(2)
     head += bytes((level_zero & 0xFF,))
     if index == 0 and key:
-        return head + b"\x10\x00\x00\x9d\x01\x2a" + struct.pack("<HH", height * 16 // 9, height) + mark
+        return (
+            head + b"\x10\x00\x00\x9d\x01\x2a" + struct.pack("<HH", height * 16 // 9, height) + mark
+        )
     return head + (b"\x11\x00\x00" if index == 0 else b"") + mark
 
 
@@ -50,7 +53,7 @@ class Camera:
         self.draw = draw
         self.frame = 0
         self.own: dict[bytes, tuple[str, int, int, bool]] = {}
-        """What each payload's mark stands for: rid, extended number, timestamp, starts key frame."""
+        """What a payload's mark stands for: rid, extended number, timestamp, starts key frame."""
         self._sequence = {rid: draw.randrange(0x10000) for rid in RIDS}
         self._timestamp = {rid: draw.randrange(1 << 32) for rid in RIDS}
         self._picture = {rid: draw.randrange(0x8000) for rid in RIDS}
@@ -154,7 +157,7 @@ def check(camera: Camera, receiver: Receiver, most_open: int) -> int:
             stretches.append([])
             offset = mapped
         stretches[-1].append((number, time, body))
-    for before, after in zip(stretches, stretches[1:], strict=False):
+    for before, after in itertools.pairwise(stretches):
         after.sort(key=lambda one: camera.own[mark_of(one[2])][1])
         (old, *_), (new, *_, key) = (camera.own[mark_of(row[0][2])] for row in (before, after))
         # The same layer goes on with what comes first after a reconnection.

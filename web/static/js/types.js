@@ -40,7 +40,7 @@
  *
  * @typedef {"good"|"weak"|"bad"} NetworkClass
  * @typedef {{class: NetworkClass|null, up_loss: number|null, down_loss: number|null,
- *   rtt_ms: number|null}} Line a person's line as the server sees it; null where it does not know
+ *   rtt_ms: number|null, limit_bps?: number|null}} Line a person's line as the server sees it; null where it does not know
  *
  * @typedef {{rid: "h"|"m"|"l"|null, reason: "view"|"line"|"paused"|null}} Layer what is received of a
  *   picture: h in full, null nothing; and why it is not the best
