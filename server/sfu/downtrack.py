@@ -16,7 +16,8 @@ from server.sfu.seam import MediaTransport
 from server.sfu.timing import forward_only, ticks_apart
 
 if TYPE_CHECKING:
-    from server.sfu.layer import Layer, Newest
+    from server.sfu.crossing import Newest
+    from server.sfu.layer import Layer
     from server.sfu.uptrack import UpTrack
 
 MAX_RETRANSMISSIONS = 64
@@ -171,7 +172,7 @@ class DownTrack:
             self._exit()
 
     def cross(self, to: Layer, first: int, after: Newest | None, now_ns: int) -> None:
-        """See :meth:`server.sfu.layer.Follower.cross`."""
+        """See :meth:`server.sfu.crossing.Follower.cross`."""
         before = (self.layer, after) if self.layer is not None and after else self._ended
         self._exit()
         self._enter(to)

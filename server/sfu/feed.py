@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.sfu import rtp
-from server.sfu.layer import Layer, Newest, Tap
+from server.sfu.crossing import Newest
+from server.sfu.layer import Layer, Tap
 from server.sfu.timing import forward_only, ticks_apart
 
 
@@ -44,7 +45,7 @@ class Feed:
         self.layer = None
 
     def cross(self, to: Layer, first: int, after: Newest | None, now_ns: int) -> None:
-        """See :meth:`server.sfu.layer.Follower.cross`."""
+        """See :meth:`server.sfu.crossing.Follower.cross`."""
         old, packet = self.layer, to.history(first & 0xFFFF)
         if old is not None and old is not to and after is not None and packet is not None:
             self.switches += 1

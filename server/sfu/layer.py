@@ -6,7 +6,7 @@ the recorder. Sound and single pictures have one; a camera in simulcast has one 
 
 :meth:`Layer.receive` is the hot path: it runs for every packet, inside the datagram callback, and
 does only what each packet needs. While somebody waits to go from one layer to another, or a key
-frame is awaited, packets are looked at more closely (:meth:`Layer._attend`); reports are the peer's
+frame is awaited, packets are looked at more closely (:mod:`server.sfu.crossing`); reports are the peer's
 business, twice a second.
 """
 
@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiortc.rtp import RtcpReceiverInfo
 
 from server.sfu import rtp
 from server.sfu.arrival import Arrival
-from server.sfu.pictures import picture_height, starts_key_frame
+from server.sfu.crossing import Crossings, Newest
 from server.sfu.repair import Repair
 from server.sfu.seam import MediaTransport
 
@@ -46,18 +46,6 @@ KEY_FRAME_INTERVAL_NS = 300_000_000
 PACKET_OVERHEAD = 36
 """Bytes of IP, UDP and SRTP around each packet."""
 
-STOPPED_NS = 100_000_000
-"""A layer from which nothing has come for so long is not in the middle of a picture."""
-
-COMPLETION_NS = 150_000_000
-"""So long a key frame waits for the last picture of the layer before it to be complete."""
-
-_FRESH_PACKETS = 24
-"""A key frame no further back than this is as good as the next one."""
-
-_LOOK_BACK = 16
-"""So many lost packets before a packet leave it open whether a picture starts with it."""
-
 Tap = Callable[[bytes, int], None]
 
 
@@ -67,32 +55,6 @@ class SenderReport(NamedTuple):
     ntp: int
     rtp: int
     arrival_ns: int
-
-
-class Newest(NamedTuple):
-    """Where a layer stands: the extended number, timestamp and arrival of its newest packet."""
-
-    number: int
-    timestamp: int
-    arrival_ns: int
-    packet: bytes
-    whole: bool
-    """Whether its picture ends with it."""
-
-
-class Follower(Protocol):
-    """What gets the packets of one layer at a time, and can go over to another."""
-
-    layer: Layer | None
-
-    def cross(self, to: Layer, first: int, after: Newest | None, now_ns: int) -> None:
-        """Leave the present layer; packets of ``to`` follow from the extended number ``first`` on.
-
-        ``after`` is where the present layer stands, None without any.
-        """
-
-    def take(self, packet: bytes, now_ns: int) -> None:
-        """Take a packet that came before the crossing."""
 
 
 class Layer:
@@ -109,20 +71,14 @@ class Layer:
         self.is_video = clock_hz == 90000
         self.downs: list[DownTrack] = []
         self.tap: Tap | None = None
-        self.arriving: dict[Follower, tuple[int, int]] = {}
-        """Who waits for a key frame here: the number that it starts with (-1: none yet), when it
-        came."""
-        self.leaving: dict[Follower, Layer] = {}
-        """Who goes over to another layer as soon as a picture of this one is complete."""
+        self.crossings = Crossings(self)
+        """Who comes over to this layer or leaves it."""
         self.ssrc: int | None = None
         self.level_extension: int | None = None
         self.report: SenderReport | None = None
         self.binding = 0
-        self.height: int | None = None
-        """Of the newest key frame that was looked at, in pixels."""
-        self._key_frame: tuple[int, int] = (-1, 0)
-        """The number that it starts with, and when that came."""
-        self.key_frames = 0
+        self.attentive = self.is_video
+        """Whether packets are looked at more closely, for key frames and the ends of pictures."""
         self.bps = 0
         """What came of late, as :meth:`measure` found it."""
         self._measured = (0, 0, 0)
@@ -135,7 +91,8 @@ class Layer:
         self._transport: MediaTransport | None = None
         self._reporter_ssrc = 0
         self._payload_type = self._bound_payload_type = -1
-        self._highest = -1
+        self.highest = -1
+        """The extended number of the newest packet of this binding; -1 before the first."""
         self._timestamp = 0
         self._before: Newest | None = None
         self._base = 0
@@ -144,8 +101,6 @@ class Layer:
         self._missing = self.repair.missing
         self._begins_anew_at = -1
         self._history: list[bytes | None] = [None] * HISTORY
-        self._attentive = self.is_video
-        self._key_frame_awaited = self.is_video
         self._key_frame_asked_ns = 0
         self._key_frame_timer: asyncio.TimerHandle | None = None
 
@@ -191,7 +146,7 @@ class Layer:
         if marker & 0x7F != self._payload_type:
             self.unexpected += 1
             return
-        highest = self._highest
+        highest = self.highest
         if highest < 0:
             self._begin(packet, sequence, timestamp, now_ns)
         else:
@@ -201,7 +156,7 @@ class Layer:
                     self._receive_late(packet, highest - (0x10000 - step & 0xFFFF), now_ns)
                     return
                 self.repair.note(highest + 1, highest + step, now_ns)
-            self._highest = highest + step
+            self.highest = highest + step
             self._timestamp = timestamp
             if not sequence & _SAMPLED:
                 self.arrival.sample(timestamp, now_ns)
@@ -209,8 +164,8 @@ class Layer:
         self.packets += 1
         self.bytes += len(packet)
         self.last_packet_ns = now_ns
-        if self._attentive:
-            self._attend(packet, self._highest, now_ns)
+        if self.attentive:
+            self.attentive = self.crossings.attend(packet, self.highest, now_ns)
         if self.tap is not None:
             self.tap(packet, now_ns)
         if self.downs:
@@ -242,11 +197,11 @@ class Layer:
     @property
     def newest(self) -> Newest | None:
         """The newest packet, of this binding or else of the one before; None before the first."""
-        packet = None if self._highest < 0 else self.history(self._highest & 0xFFFF)
+        packet = None if self.highest < 0 else self.history(self.highest & 0xFFFF)
         if packet is None:
             return self._before
         return Newest(
-            self._highest,
+            self.highest,
             self._timestamp,
             self.last_packet_ns,
             packet,
@@ -254,9 +209,14 @@ class Layer:
         )
 
     @property
+    def height(self) -> int | None:
+        """Of the newest key frame that was looked at, in pixels."""
+        return self.crossings.height
+
+    @property
     def begun(self) -> bool:
         """Whether anything has come in the present binding."""
-        return self._highest >= 0
+        return self.highest >= 0
 
     def history(self, sequence: int) -> bytes | None:
         """The packet with this sequence number, if it is still kept."""
@@ -267,7 +227,7 @@ class Layer:
 
     def extended(self, sequence: int) -> int:
         """The number that goes on counting, of one that is not newer than the newest."""
-        return self._highest - ((self._highest - sequence) & 0xFFFF)
+        return self.highest - ((self.highest - sequence) & 0xFFFF)
 
     def measure(self, now_ns: int) -> None:
         """Bring :attr:`bps` up to date; to be called about twice a second.
@@ -281,21 +241,11 @@ class Layer:
             bps = octets * 8_000_000_000 // max(now_ns - then_ns, 1)
             self.bps = (2 * self.bps + bps) // 3 if self.bps else bps
 
-    def expect(self, follower: Follower) -> None:
-        """Let ``follower`` come over at the next key frame, which is asked for."""
-        self._attentive = True
-        first, _ = self._key_frame
-        if first >= 0 and self._highest - first < _FRESH_PACKETS:
-            self.arriving[follower] = self._key_frame
-        else:
-            self.arriving[follower] = (-1, 0)
-            self.request_key_frame()
-
     def request_key_frame(self) -> None:
         """Ask the sender for a key frame; wishes that come close together become one request."""
         if not self.is_video or self._transport is None:
             return
-        self._attentive = self._key_frame_awaited = True
+        self.attentive = self.crossings.key_frame_awaited = True
         if self._key_frame_timer is not None:
             return
         wait_ns = self._key_frame_asked_ns + KEY_FRAME_INTERVAL_NS - time.monotonic_ns()
@@ -307,9 +257,9 @@ class Layer:
 
     def receiver_info(self) -> RtcpReceiverInfo | None:
         """This stream's block of the receiver report, since the last one (RFC 3550, 6.4.1)."""
-        if self._highest < 0 or self.ssrc is None:
+        if self.highest < 0 or self.ssrc is None:
             return None
-        expected = self._highest - self._base + 1
+        expected = self.highest - self._base + 1
         lost = max(expected - (self.packets - self._packets_before), 0)
         expected_now, lost_now = expected - self._reported[0], lost - self._reported[1]
         self._reported = (expected, lost)
@@ -322,7 +272,7 @@ class Layer:
             ssrc=self.ssrc,
             fraction_lost=fraction,
             packets_lost=min(lost, 0x7FFFFF),
-            highest_sequence=self._highest & 0xFFFFFFFF,
+            highest_sequence=self.highest & 0xFFFFFFFF,
             jitter=self.arrival.jitter & 0xFFFFFFFF,
             lsr=lsr,
             dlsr=dlsr & 0xFFFFFFFF,
@@ -330,7 +280,7 @@ class Layer:
 
     def _begin(self, packet: bytes, sequence: int, timestamp: int, now_ns: int) -> None:
         """The first packet of a binding: receivers go on where the last binding ended."""
-        self._highest = self._base = sequence
+        self.highest = self._base = sequence
         self._timestamp = timestamp
         self._packets_before = self.packets
         before, self._before = self._before, None
@@ -341,14 +291,12 @@ class Layer:
         """What comes next has numbers of its own."""
         self._before = self.newest
         self.binding += 1
-        self._highest = -1
+        self.highest = -1
         self._reported = (0, 0)
-        self._key_frame = (-1, 0)
         self.repair.forget()
         self._history = [None] * HISTORY
-        for follower in self.arriving:
-            self.arriving[follower] = (-1, 0)
-        self._attentive = self._key_frame_awaited = self.is_video
+        self.crossings.begin_anew()
+        self.attentive = self.is_video
 
     def _receive_late(self, packet: bytes, extended: int, now_ns: int) -> None:
         """A packet that is not newer than all before it: lacked until now, or one too many."""
@@ -362,8 +310,8 @@ class Layer:
         self.packets += 1
         self.bytes += len(packet)
         self.last_packet_ns = now_ns
-        if self._attentive:
-            self._attend(packet, extended, now_ns)
+        if self.attentive:
+            self.attentive = self.crossings.attend(packet, extended, now_ns)
         if self.tap is not None:
             self.tap(packet, now_ns)
         if self.downs:
@@ -379,7 +327,7 @@ class Layer:
     def _take_unexpected(self, packet: bytes, extended: int, now_ns: int) -> None:
         """A packet that nobody lacks: a duplicate, or given up; two in a row far off are a jump."""
         self.duplicates += 1
-        if self._highest - extended <= LATE_PACKETS:
+        if self.highest - extended <= LATE_PACKETS:
             return
         sequence = extended & 0xFFFF
         if sequence != self._begins_anew_at:
@@ -388,77 +336,6 @@ class Layer:
         self._begin_anew()
         self.request_key_frame()
         self.receive(packet, now_ns)
-
-    def _attend(self, packet: bytes, extended: int, now_ns: int) -> None:
-        """Look at a packet more closely: key frames, and where a picture ends."""
-        if self.leaving and extended == self._highest:
-            after = self._picture_before(packet, now_ns)
-            if after is not None:
-                for follower, to in list(self.leaving.items()):
-                    to._take_over(follower, after, None, now_ns)
-        if starts_key_frame(self.codec, packet) and not self._goes_on(packet, extended):
-            self.key_frames += 1
-            self.height = picture_height(self.codec, packet) or self.height
-            self._key_frame_awaited = False
-            self._key_frame = (extended, now_ns)
-            for follower in self.arriving:
-                self.arriving[follower] = self._key_frame
-        for follower, (first, seen_ns) in list(self.arriving.items()):
-            old = follower.layer
-            if first < 0:
-                continue
-            if old is None or old._between_pictures(now_ns) or now_ns - seen_ns > COMPLETION_NS:
-                after = None if old is None else old.newest
-                self._take_over(follower, after, extended, now_ns)
-            else:
-                old.leaving[follower] = self
-                old._attentive = True
-        self._attentive = bool(self.arriving or self.leaving or self._key_frame_awaited)
-
-    def _goes_on(self, packet: bytes, extended: int) -> bool:
-        """Whether a packet that could start a key frame belongs to one that has started before.
-
-        Of H.264, parameter sets and the picture itself come in packets of their own.
-        """
-        first, _ = self._key_frame
-        start = None if first < 0 else self.history(first & 0xFFFF)
-        return start is not None and start[4:8] == packet[4:8] and first <= extended
-
-    def _between_pictures(self, now_ns: int) -> bool:
-        """Whether the newest packet is the last one of its picture, or nothing comes any more."""
-        stopped = self._highest < 0 or now_ns - self.last_packet_ns > STOPPED_NS
-        newest = self.newest
-        return stopped or newest is None or newest.whole
-
-    def _picture_before(self, packet: bytes, now_ns: int) -> Newest | None:
-        """Where the layer stood before its newest packet, if a picture starts with that one."""
-        for number in range(self._highest - 1, self._highest - _LOOK_BACK, -1):
-            before = self.history(number & 0xFFFF)
-            if before is not None:
-                if before[4:8] == packet[4:8]:
-                    return None
-                timestamp = int.from_bytes(before[4:8])
-                return Newest(self._highest - 1, timestamp, now_ns, before, True)
-        return None
-
-    def _take_over(
-        self, follower: Follower, after: Newest | None, present: int | None, now_ns: int
-    ) -> None:
-        """Let ``follower`` come over at the key frame that was seen, and catch up to now.
-
-        ``present`` is the packet that is just on its way to everybody here.
-        """
-        first, _ = self.arriving.pop(follower)
-        if follower.layer is not None:
-            follower.layer.leaving.pop(follower, None)
-        if self.history(first & 0xFFFF) is None:
-            self.expect(follower)
-            return
-        follower.cross(self, first, after, now_ns)
-        for number in range(first, self._highest + 1):
-            packet = self.history(number & 0xFFFF)
-            if packet is not None and number != present:
-                follower.take(packet, now_ns)
 
     def _ask(self, lost: list[int]) -> None:
         if self._transport is not None and self.ssrc is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from server.sfu.layer import Layer, Newest
+    from server.sfu.crossing import Newest
+    from server.sfu.layer import Layer
 
 DISBELIEF_S = 2
 """Sender reports that put two packets further apart than they came, by more than this, are wrong.

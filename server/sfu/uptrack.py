@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from server.sfu import rtp
+from server.sfu.crossing import Follower
 from server.sfu.downtrack import DownTrack
 from server.sfu.feed import Feed
-from server.sfu.layer import Follower, Layer, SenderReport, Tap
+from server.sfu.layer import Layer, SenderReport, Tap
 from server.sfu.seam import MediaTransport
 
 LOUDNESS_PACKETS = 10
@@ -159,13 +160,13 @@ class UpTrack:
 
     def aim(self, follower: Follower, layer: Layer | None) -> None:
         """Let ``follower`` go over to ``layer`` at its next key frame; None: where it is."""
-        if layer is not None and follower in layer.arriving:
-            if layer.arriving[follower][0] < 0:
+        if layer is not None and follower in layer.crossings.arriving:
+            if layer.crossings.arriving[follower][0] < 0:
                 layer.request_key_frame()
             return
         self._stay(follower)
         if layer is not None and follower.layer is not layer:
-            layer.expect(follower)
+            layer.crossings.expect(follower)
 
     def silence(self) -> None:
         """Take nothing until :meth:`listen`; what comes is counted as unexpected."""
@@ -309,5 +310,4 @@ class UpTrack:
     def _stay(self, follower: Follower) -> None:
         """Let a follower wait for nothing any more."""
         for layer in self._all():
-            layer.arriving.pop(follower, None)
-            layer.leaving.pop(follower, None)
+            layer.crossings.drop(follower)
