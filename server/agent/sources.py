@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 LATENCY_S = 0.16
 """From capture to release, the same for sound and picture of every source."""
 
+STALE_S = 1.0
+"""What nobody took for so long after its release is left out: the line was cut meanwhile."""
+
 VIDEO_CLOCK_HZ = 90000
 VIDEO_BITS_PER_SECOND = 1_200_000
 KEY_FRAME_EVERY = 2 * FRAMES_PER_SECOND
@@ -219,7 +222,7 @@ class PacedTrack(MediaStreamTrack):
         self._maker: asyncio.Task[None] | None = None
         self._released_s = 0.0
         self.left_out = 0
-        """Packets that were not made, because this machine was too late for them."""
+        """Packets that were not made or not sent, as it was too late for them."""
 
     async def recv(self) -> av.Packet[Any]:
         """The next packet, when it is due. Raises MediaStreamError when the source has ended."""
@@ -228,9 +231,13 @@ class PacedTrack(MediaStreamTrack):
         if self._maker is None:
             self._maker = asyncio.create_task(self._make())
             self._maker.add_done_callback(self._made)
-        captured_s, packet = await self._ready.get()
-        if packet is None:
-            raise MediaStreamError
+        while True:
+            captured_s, packet = await self._ready.get()
+            if packet is None:
+                raise MediaStreamError
+            if self._clock.now_s() - captured_s < LATENCY_S + STALE_S:
+                break
+            self.left_out += 1
         await asyncio.sleep(captured_s + LATENCY_S - self._clock.now_s())
         self._released_s = captured_s + LATENCY_S
         return packet
@@ -329,4 +336,5 @@ class SoundSource(PacedTrack):
             )
             for n, packet in enumerate(batch, index):
                 await self._ready.put((n / PACKETS_PER_SECOND, packet))
-            index += _SOUND_BATCH
+            late = math.floor((self._clock.now_s() - STALE_S) * PACKETS_PER_SECOND)
+            index = max(index + _SOUND_BATCH, late)

@@ -107,3 +107,16 @@ async def test_a_reloaded_page_carries_the_same_tracks(hold: Any) -> None:
     for track in tracks(lines).values():
         assert track["gaps"] <= 1, gaps(lines, track["track"])
         assert track["gap_us"] < 5_000_000, track
+
+
+async def test_a_receiving_connection_that_ended_is_replaced(hold: Any) -> None:
+    async with hold(NEAR, seed=25) as held:
+        officer = held.session.officer
+        before, ended = officer._receiving_name, officer._receiving
+        await ended.close()
+        # The server says that it has let go of it, and offers another one when asked.
+        await goes_on(officer)
+        assert officer._receiving_name != before
+        assert officer._receiving is not ended
+        lines = await held.sealed()
+    assert all(track["gaps"] == 0 for track in tracks(lines).values())

@@ -172,3 +172,27 @@ async def test_a_picture_that_fails_ends_its_source() -> None:
     async with asyncio.timeout(5):
         while not picture.closed:
             await asyncio.sleep(0.01)
+
+
+async def test_what_nobody_took_while_the_line_was_cut_is_left_out() -> None:
+    """After 2.5 s without a connection neither source sends what is older than a second."""
+    clock = SourceClock()
+    sources = [
+        VideoSource(clock, ClockPicture("Room", "camera", 160, 96)),
+        SoundSource(clock, Tone()),
+    ]
+    try:
+        for source in sources:
+            for _ in range(3):
+                await source.recv()
+        await asyncio.sleep(2.5)
+        for source in sources:
+            packet = await source.recv()
+            assert packet.pts is not None and packet.time_base is not None
+            assert clock.now_s() - packet.pts * packet.time_base < LATENCY_S + 1.1
+            # From here on it is in time again, not a burst of what was made meanwhile.
+            late = [await source.recv() for _ in range(80 if source.kind == "audio" else 5)]
+            assert clock.now_s() - late[-1].pts * late[-1].time_base < LATENCY_S + 0.3
+    finally:
+        for source in sources:
+            source.stop()
