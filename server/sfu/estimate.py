@@ -53,6 +53,9 @@ STEP = 1.15
 PROVEN_TICKS = 2
 """So many ticks at the full rate of a trial prove it."""
 
+LEARNING = 0.05
+"""Part of what is lost beyond the usual that is usual from now on, in each tick."""
+
 BLOATED_MS = 400.0
 """A round trip longer by this is a queue of ours, whatever else is said."""
 
@@ -79,8 +82,8 @@ class Estimate:
         self._quiet_since_ns = 0
         self._rose_ns = -TRIAL_NS
         self._proven = 0
-        self._own_loss = 0.0
-        """Of the line's own, which does not depend on what is sent."""
+        self.usual_loss = 0.0
+        """What the line loses by itself, whatever is sent (0 to 1)."""
         self._suspect: tuple[int, float, int | None, int] | None = None
         """When loss alone lowered the rate: then, the loss, the limit before it, what was sent."""
 
@@ -113,7 +116,7 @@ class Estimate:
         """
         if self._suspect is not None:
             self._judge(now_ns, sent_bps, loss)
-        lost = max(loss - self._own_loss, 0.0)
+        lost = max(loss - self.usual_loss, 0.0)
         rise_ms = self._rise(round_trip_ms, now_ns)
         # What has just grown or shrunk says nothing yet: the lesser of two ticks was sent for sure.
         before = sent_bps if self._sent_before is None else self._sent_before
@@ -122,8 +125,11 @@ class Estimate:
         if limit is not None:
             self._lower(limit, now_ns)
             return
-        # Slowly upward: an overload must not pass for usual. At once halfway down.
-        self._own_loss += (loss - self._own_loss) * (0.1 if loss > self._own_loss else 0.5)
+        if loss < self.usual_loss:
+            self.usual_loss = (self.usual_loss + loss) / 2
+        elif not self._trying(now_ns) and rise_ms < WITNESS_RISE_MS:
+            # Slowly: an overload must not pass for usual.
+            self.usual_loss += (min(loss, SEVERE_LOSS) - self.usual_loss) * LEARNING
         if self.bps is not None:
             self._raise(now_ns, sent_bps, needed_bps)
 
@@ -131,7 +137,7 @@ class Estimate:
         self, now_ns: int, sent_bps: int, beside_bps: int, lost: float, rise_ms: float
     ) -> int | None:
         """What gets through, where it is less than what is sent; None where nothing says so."""
-        witness = lost > WITNESS_LOSS + CHANCE * self._own_loss or rise_ms > WITNESS_RISE_MS
+        witness = lost > WITNESS_LOSS + CHANCE * self.usual_loss or rise_ms > WITNESS_RISE_MS
         limit = self._remb + beside_bps
         if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
             ours = now_ns - self._lowered_ns < FALL_COUNTS_NS
@@ -169,7 +175,7 @@ class Estimate:
             return
         self._suspect = None
         if loss > 0.7 * before and sent_bps < 0.85 * sent_before:
-            self._own_loss = loss
+            self.usual_loss = loss
             self.bps = limit
 
     def _lower(self, limit: int, now_ns: int) -> None:

@@ -6,7 +6,7 @@ the recorder. Sound and single pictures have one; a camera in simulcast has one 
 
 :meth:`Layer.receive` is the hot path: it runs for every packet, inside the datagram callback, and
 does only what each packet needs. While somebody waits to go from one layer to another, or a key
-frame is awaited, packets are looked at more closely (:mod:`server.sfu.crossing`); reports are the peer's
+frame is awaited, :mod:`server.sfu.crossing` looks at packets more closely; reports are the peer's
 business, twice a second.
 """
 

@@ -62,20 +62,21 @@ class Rationing:
     def tick(self, sending: Sending, now_ns: int) -> None:
         """Look at what was sent and received since the last time; choose anew."""
         loss = self._measure(sending, now_ns)
-        trips = [r.round_trip_ms for _, _, r in sending if r.round_trip_ms is not None]
+        # The newest: of sound alone it is told every five seconds.
+        newest = max((r for _, _, r in sending), key=lambda r: r.round_trip_at_ns, default=None)
         self.estimate.tick(
             now_ns,
             self.sent_bps,
             self._beside_bps,
             loss,
-            min(trips, default=None),
+            None if newest is None else newest.round_trip_ms,
             self._needed_bps,
         )
-        self.choose(sending, loss)
+        self.choose(sending)
 
-    def choose(self, sending: Sending, loss: float = 0.0) -> None:
+    def choose(self, sending: Sending) -> None:
         """Give each picture its layer, by what is known of the line and of the places."""
-        limit_bps = self.estimate.bps
+        limit_bps, loss = self.estimate.bps, self.estimate.usual_loss
         budget_bps = None
         if limit_bps is not None:
             budget_bps = max(int((limit_bps - self._beside_bps) / (1.0 + loss)), 0)

@@ -24,12 +24,14 @@ class Reception:
     lost, whether or not it was repaired.
     """
 
-    __slots__ = ("_asked", "_lost_before", "_sent", "lost", "missed", "round_trip_ms")
+    __slots__ = ("_asked", "_lost_before", "_sent", "lost", "missed", "round_trip_at_ns", "round_trip_ms")
 
     def __init__(self) -> None:
         self.lost = 0
         self.missed = 0
         self.round_trip_ms: float | None = None
+        self.round_trip_at_ns = 0
+        """When that was measured."""
         self._asked: int | None = None
         self._lost_before: int | None = None
         self._sent: dict[int, int] = {}
@@ -53,6 +55,7 @@ class Reception:
             # Clocks tick at their own pace: a hair below zero is zero.
             if -1.0 < round_trip_ms < MAX_ROUND_TRIP_MS:
                 self.round_trip_ms = max(round_trip_ms, 0.0)
+                self.round_trip_at_ns = now_ns
 
     def asked(self, sequences: Iterable[int]) -> None:
         """Take a request to send again (16-bit numbers); repeated requests count once."""

@@ -235,3 +235,90 @@ def test_a_receiver_sees_one_stream(
         camera.up.close()
 
     in_virtual_time(test())
+
+
+async def film(camera: Camera, count: int, lost: float = 0.0) -> None:
+    """So many pictures, watched as the publisher's connection does."""
+    for _ in range(count):
+        camera.send(lost, 0.0)
+        if camera.frame % 8 == 0:
+            camera.up.watch()
+        await asyncio.sleep(FRAME_S)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.05])
+def test_the_recorder_gets_the_best_that_arrives(lost: float) -> None:
+    async def test() -> None:
+        camera = Camera(random.Random(5))
+        camera.bind()
+        taken: list[bytes] = []
+        camera.up.tap = lambda packet, now_ns: taken.append(packet)
+        await film(camera, 30, lost)
+        for change in ("-h", "-m", "+h", "+m"):
+            (camera.sending.add if change[0] == "+" else camera.sending.discard)(change[1])
+            camera.wanted.add(change[1])
+            await film(camera, 60, lost)
+        rids = [camera.own[mark_of(packet)][0] for packet in taken]
+        order = [rid for n, rid in enumerate(rids) if not n or rids[n - 1] != rid]
+        assert order[-4:] == ["h", "m", "l", "h"]
+        numbers = [int.from_bytes(packet[2:4]) for packet in taken]
+        times = [int.from_bytes(packet[4:8]) for packet in taken]
+        steps = [(b - a) & 0xFFFF for a, b in itertools.pairwise(numbers)]
+        # Nothing is repaired in this test: what was lost stays open, and nothing else does.
+        assert set(steps) == {1} if not lost else 1 <= min(steps) <= max(steps) < 30
+        assert len({packet[8:12] for packet in taken}) == 1
+        assert all((b - a) & 0xFFFFFFFF < 90_000 for a, b in itertools.pairwise(times))
+        camera.up.close()
+
+    in_virtual_time(test())
+
+
+def test_a_picture_that_was_left_in_the_middle_is_a_loss_to_the_recorder() -> None:
+    async def test() -> None:
+        camera = Camera(random.Random(5))
+        camera.bind()
+        taken: list[bytes] = []
+        camera.up.tap = lambda packet, now_ns: taken.append(packet)
+        await film(camera, 30)
+        rids = {rid: layer.newest for rid, layer in zip(RIDS, camera.up.layers, strict=True)}
+        newest = rids["h"]
+        assert newest is not None
+        torn = rtp.HEADER.pack(
+            0x80, 96, (newest.number + 1) & 0xFFFF, (newest.timestamp + 2970) & 0xFFFFFFFF, 13
+        )
+        camera.own[b"h0"] = ("h", 0, 0, False)
+        camera.arrive("h", torn + b"\x90\xc0\x80\x00\x00\x11\x00\x00/h0")
+        camera.sending.discard("h")
+        await film(camera, 60)
+        at = next(n for n, one in enumerate(taken) if mark_of(one) == b"h0")
+        step = int.from_bytes(taken[at + 1][2:4]) - int.from_bytes(taken[at][2:4])
+        assert step & 0xFFFF == 2
+        assert camera.own[mark_of(taken[at + 1])][3]
+        camera.up.close()
+
+    in_virtual_time(test())
+
+
+def test_who_sees_it_small_gets_the_small_one_and_who_sees_none_gets_nothing() -> None:
+    async def test() -> None:
+        camera = Camera(random.Random(7))
+        camera.bind()
+        receiver = Receiver(camera.up)
+        camera.up.attach(receiver.down)
+        await film(camera, 40)
+        assert receiver.down.layer is camera.up.layers[2]
+        camera.up.set_level(receiver.down, 0)
+        await film(camera, 20)
+        assert receiver.down.layer is camera.up.layers[0]
+        camera.up.set_level(receiver.down, None)
+        sent = len(receiver.sent)
+        await film(camera, 20)
+        assert len(receiver.sent) == sent
+        camera.up.set_level(receiver.down, 2)
+        await film(camera, 20)
+        assert receiver.down.layer is camera.up.layers[2]
+        assert check(camera, receiver, 0) >= 3
+        assert receiver.down.switches >= 2
+        camera.up.close()
+
+    in_virtual_time(test())
