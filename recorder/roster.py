@@ -18,6 +18,8 @@ from rooms.errors import MessageMalformed
 _MAX_TRACKS = 256
 """Logical tracks of one session; a session has at most some dozens."""
 
+_NO_INDEX = -1
+
 
 class Roster(Persistent):
     """The tracks by id and by index. Raises what the tracks raise."""
@@ -96,6 +98,8 @@ class Roster(Persistent):
     def outage(self) -> None:
         """The server that gave the indexes is gone, and nothing more comes by them."""
         for track in self:
+            # Those of the next server begin anew, and may be the same numbers for other tracks.
+            track.binding = track.binding._replace(track_index=_NO_INDEX)
             track.outage()
         self._by_index.clear()
         self._find_takers()

@@ -273,6 +273,9 @@ def test_another_server_goes_on_with_the_recording_of_a_dead_one(
     for one in (*(one._replace(ssrc=one.ssrc + 1000) for one in tracks), *inputs[half:]):
         at_us = max(one.arrival_us, inputs[half].arrival_us) + later_us
         moved = one._replace(n=next(numbers), arrival_us=at_us)
+        if isinstance(moved, wire.TrackInput | wire.RtpInput | wire.SenderReportInput):
+            # The same two numbers, for the other track each.
+            moved = moved._replace(track_index=1 - moved.track_index)
         if isinstance(moved, wire.RtpInput):
             ssrc = int.from_bytes(moved.packet[8:12]) + 1000
             moved = moved._replace(packet=moved.packet[:8] + ssrc.to_bytes(4) + moved.packet[12:])
