@@ -82,8 +82,12 @@ class StateFile:
         """
         try:
             descriptor = _locked(path, os.O_RDWR | os.O_CREAT)
-            sync_directory(path.parent)
-            slots = [_read_slot(descriptor, index) for index in (0, 1)]
+            try:
+                sync_directory(path.parent)
+                slots = [_read_slot(descriptor, index) for index in (0, 1)]
+            except BaseException:
+                os.close(descriptor)
+                raise
         except OSError as error:
             raise storage_error(error, path) from error
         found = [slot for slot in slots if slot is not None]

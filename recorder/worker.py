@@ -58,7 +58,12 @@ def begin(job: wire.Job) -> Intake | SealedArchive:
     sealed = Layout.sealed(parent, job.session_id)
     if sealed.root.exists() and not Layout.recording(parent, job.session_id).root.exists():
         return SealedArchive(sealed)
-    return Intake(job, Journal(job))
+    journal = Journal(job)
+    try:
+        return Intake(job, journal)
+    except BaseException:
+        journal.release()
+        raise
 
 
 class Worker:
