@@ -154,3 +154,68 @@ async def test_aiortc_offers_are_understood() -> None:
     assert {codec.name for codec in video.codecs} == {"H264", "VP8"}
     assert video.ssrc is not None
     await peer.close()
+
+
+SIMULCAST = """a=rid:l send
+a=rid:m send
+a=rid:h send
+a=simulcast:send {streams}
+"""
+
+
+@pytest.mark.parametrize(
+    ("streams", "rids"),
+    [
+        ("l;m;h", ("l", "m", "h")),
+        ("h;~m;l", ("l", "m", "h")),
+        ("h;l", ("l", "h")),
+        ("h", ()),
+        ("l;m;x", ()),
+        ("", ()),
+    ],
+)
+def test_layers_are_taken_by_their_names(streams: str, rids: tuple[str, ...]) -> None:
+    text = _offer_of_a_camera(SIMULCAST.format(streams=streams))
+    (media,) = sdp.parse(text).media
+    assert media.rids == rids
+    assert sdp.parse(text, simulcast=False).media[0].rids == ()
+    answer = _answer(sdp.parse(text))
+    wanted = [f"a=rid:{rid} recv" for rid in rids]
+    assert [line for line in answer.splitlines() if line.startswith("a=rid")] == wanted
+    assert (f"a=simulcast:recv {';'.join(rids)}" in answer) == bool(rids)
+    assert "sdes:rtp-stream-id" in answer
+    assert "sdes:repaired-rtp-stream-id" in answer
+
+
+def _offer_of_a_camera(more: str) -> str:
+    lines = [
+        "v=0",
+        "o=- 1 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96 97",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:abcd",
+        "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=mid:0",
+        "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        "a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        "a=sendonly",
+        "a=rtcp-mux",
+        "a=rtpmap:96 VP8/90000",
+        "a=rtpmap:97 rtx/90000",
+        "a=fmtp:97 apt=96",
+        *more.splitlines(),
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _answer(remote: sdp.RemoteDescription) -> str:
+    local = sdp.LocalTransport(remote.ice, remote.fingerprints, ())
+    return sdp.answer(
+        remote, local, lambda media: media.choose(["VP8"]), setup="passive", version=1
+    )
