@@ -40,6 +40,9 @@ PROOF_NS = 2 * SECOND_NS
 FALL_COUNTS_NS = 1_500_000_000
 """For how long after a fall its witnesses are heard."""
 
+SETTLE_NS = 1_500_000_000
+"""After less is sent, before what comes back speaks of that: a queue has to drain first."""
+
 HOLD_NS = 4 * SECOND_NS
 MAX_HOLD_NS = 60 * SECOND_NS
 """After an overload, before more is tried; doubled each time that it was too early."""
@@ -80,6 +83,7 @@ class Estimate:
         self._base_ms = (0.0, 0)
         self._hold_ns = HOLD_NS
         self._quiet_since_ns = 0
+        self._lowered_at_ns = -SETTLE_NS
         self._rose_ns = -TRIAL_NS
         self._proven = 0
         self.usual_loss = 0.0
@@ -137,6 +141,8 @@ class Estimate:
         self, now_ns: int, sent_bps: int, beside_bps: int, lost: float, rise_ms: float
     ) -> int | None:
         """What gets through, where it is less than what is sent; None where nothing says so."""
+        if now_ns - self._lowered_at_ns < SETTLE_NS:
+            return None
         witness = lost > WITNESS_LOSS + CHANCE * self.usual_loss or rise_ms > WITNESS_RISE_MS
         limit = self._remb + beside_bps
         if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
@@ -183,6 +189,7 @@ class Estimate:
             self._hold_ns = min(2 * self._hold_ns, MAX_HOLD_NS)
             self._rose_ns = now_ns - TRIAL_NS
         self.overloads += 1
+        self._lowered_at_ns = now_ns
         self.bps = max(limit if self.bps is None else min(self.bps, limit), LEAST_BPS)
         self.probe_bps = self._proven = 0
         self._quiet_since_ns = now_ns
