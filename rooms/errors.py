@@ -66,6 +66,7 @@
     ├── StartError                the server cannot start as configured
     │   ├── config_invalid        500
     │   ├── data_dir_unwritable   500
+    │   ├── media_port_unavailable 500
     │   └── port_in_use           500
     └── internal                  500
 
