@@ -73,3 +73,12 @@ def test_an_error_names_its_request() -> None:
     assert message["id"] == "7"
     assert message["error"] == "not_permitted"
     assert message["hint"]
+
+
+def test_a_view_names_heights() -> None:
+    message = protocol.parse('{"type": "view", "heights": {"cam-1": 720, "cam-2": 0}}')
+    assert message.heights == {"cam-1": 720, "cam-2": 0}
+    many = ", ".join(f'"cam-{n}": 1' for n in range(257))
+    for heights in ('{"cam-1": -1}', '{"cam-1": 1e9}', '{"cam-1": "big"}', f"{{{many}}}"):
+        with pytest.raises(MessageMalformed):
+            protocol.parse(f'{{"type": "view", "heights": {heights}}}')
