@@ -79,7 +79,7 @@ class MediaSection(Section):
     @property
     def process_count(self) -> int:
         """How many media processes there may be; 0: sessions are held by the server itself."""
-        return (os.cpu_count() or 1) if self.processes == "auto" else self.processes
+        return len(os.sched_getaffinity(0)) if self.processes == "auto" else self.processes
 
     @model_validator(mode="after")
     def _range(self) -> Self:

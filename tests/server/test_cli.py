@@ -30,6 +30,7 @@ CHEAP = """
 accounts: {argon2_time_cost: 1, argon2_memory_kib: 8, argon2_parallelism: 1}
 data_dir: var
 server: {port: 0}
+media: {processes: 0}
 """
 
 
