@@ -31,6 +31,9 @@ SETTLE_S = 3.0
 SEED = 42
 PAGE_FPS = 5.0
 BUSY_CLIENT = 0.9
+LEAST_FORWARDED = 0.98
+"""Of what comes in, in a room of two: less, and a picture was withheld."""
+
 FULL = 0.93
 """A CPU that is used more than this has nothing left."""
 
@@ -81,6 +84,9 @@ def failure_of(measured: Window, archives: Account) -> str:
         )
     if measured.lost:
         return f"{measured.lost} live packets lost"
+    forwarded = measured.received / max(1, measured.sent)
+    if forwarded < LEAST_FORWARDED:
+        return f"only {forwarded:.0%} of what was sent came out live"
     if measured.p99_ms > LATENCY_LIMIT_MS:
         return f"p99 latency {measured.p99_ms:.1f} ms"
     return ""
@@ -94,6 +100,8 @@ def limit_of(measured: Window) -> str:
         return f"the clients' CPU; {shares}"
     if measured.cpu_share > FULL:
         return f"the server's CPU: {shares}"
+    if measured.cpu_share + measured.others_share > FULL:
+        return f"others' processes took {measured.others_share:.0%} of the server's CPU; {shares}"
     return f"no CPU was full: {shares}, clients {measured.client_share:.0%}"
 
 
@@ -217,7 +225,7 @@ async def _step(
                 await hall.add()
             await asyncio.sleep(SETTLE_S)
             pids, recorders = server.pids(recorders=True), server.recorders()
-            measured = await window(tally, pids, seconds, recorders)
+            measured = await window(tally, pids, seconds, recorders=recorders, cpu=cpus.server)
             limit = limit_of(measured)
             memory_mib = (
                 processes.memory_kib(server.pids(recorders=False)) // 1024,
@@ -225,10 +233,13 @@ async def _step(
             )
             archives = await hall.close()
             failure = failure_of(measured, archives)
+            if failure:
+                say(server.said())
         except (TingxunError, TimeoutError, ConnectionError) as error:
             # Overload shows like this too: a step that cannot be set up or sealed did not hold.
             failure = f"{type(error).__name__}: {error}"
             limit = limit or "it could not be set up"
+            say(server.said())
         finally:
             await hall.hang_up()
     return Step(count, measured, archives, *memory_mib, failure, limit if failure else "")

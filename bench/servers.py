@@ -55,11 +55,16 @@ class Tingxun:
         self.pid = hosted.pid
         self.archives = hosted.config.archive_dir
         self.account = account
+        self._log = hosted.log
 
     def pids(self, *, recorders: bool) -> list[int]:
         """The server's own and its media processes, with the recorders if wanted."""
         found = processes.descendants(self.pid)
         return [self.pid, *(pid for pid in found if recorders or not _records(pid))]
+
+    def said(self) -> str:
+        """The last lines of its log, warnings and worse."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_LINES:])
 
     def recorders(self) -> list[int]:
         """The recorders alone."""
@@ -90,14 +95,14 @@ async def tingxun(
         hosted = HostedServer(config)
         with cpus.for_server():
             await hosted.__aenter__()
+        server = Tingxun(hosted, account)
         try:
             if config.media.process_count:
                 await _has_media_process(hosted.url)
-            yield Tingxun(hosted, account)
+            yield server
         except BaseException:
             # The folder goes in a moment, and with it what the server said.
-            lines = hosted.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            print(*lines, sep="\n", file=sys.stderr)
+            print(server.said(), file=sys.stderr)
             raise
         finally:
             started = processes.descendants(hosted.pid)

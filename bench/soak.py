@@ -129,7 +129,7 @@ class _Soak:
             self._lags_us.clear()
             await asyncio.sleep(interval_s)
             spent_ns = processes.cpu_ns(pids) - before_ns
-            server, recorders = pids[:1], pids[1:]
+            server, recorders = self._server.pids(recorders=False), self._server.recorders()
             lags_us, now_s = sorted(self._lags_us), time.monotonic()
             samples.append(
                 Sample(

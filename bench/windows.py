@@ -30,6 +30,8 @@ class Window:
     client_share: float
     recorder_ns: int = 0
     """Of ``cpu_ns``, what the recorders used."""
+    busy_ns: int = 0
+    """What the server's CPU was used by anybody, where that was asked for."""
 
     @property
     def packet_us(self) -> float:
@@ -47,25 +49,38 @@ class Window:
         return self.recorder_ns / 1e9 / self.seconds
 
     @property
+    def others_share(self) -> float:
+        """Share of the server's CPU that belonged to nobody of the benchmark."""
+        return max(0.0, (self.busy_ns - self.cpu_ns) / 1e9 / self.seconds)
+
+    @property
     def client_us(self) -> float:
         """µs of the clients' CPU for each packet in or out."""
         return self.client_share * self.seconds * 1e6 / max(1, self.sent + self.received)
 
 
 async def window(
-    tally: Tally, pids: Sequence[int], seconds: float, recorders: Sequence[int] = ()
+    tally: Tally,
+    pids: Sequence[int],
+    seconds: float,
+    *,
+    recorders: Sequence[int] = (),
+    cpu: int | None = None,
 ) -> Window:
     """Measure for ``seconds``: the connections of ``tally`` and the processes ``pids``.
 
-    ``recorders`` are those of ``pids`` that are also to be known by themselves.
+    ``recorders`` are those of ``pids`` that are also to be known by themselves; ``cpu`` is the one
+    of which the use by others is to be known.
     """
     tally.latencies_ns = array("q")
     before, cpu_ns = tally.totals(), processes.cpu_ns(pids)
     recorder_ns = processes.cpu_ns(recorders)
+    busy_ns = 0 if cpu is None else processes.busy_ns(cpu)
     started_s, client_s = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
     after, cpu_ns = tally.totals(), processes.cpu_ns(pids) - cpu_ns
     recorder_ns = processes.cpu_ns(recorders) - recorder_ns
+    busy_ns = 0 if cpu is None else processes.busy_ns(cpu) - busy_ns
     elapsed_s, client_s = time.monotonic() - started_s, time.process_time() - client_s
     latencies_ns = sorted(tally.latencies_ns)
     tally.latencies_ns = None
@@ -81,6 +96,7 @@ async def window(
         max_ms=percentile(latencies_ns, 1.0) / 1e6,
         client_share=client_s / elapsed_s,
         recorder_ns=recorder_ns,
+        busy_ns=busy_ns,
     )
 
 

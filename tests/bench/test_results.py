@@ -72,10 +72,12 @@ def test_forwarding_is_held_against_janus() -> None:
 
 
 def test_a_step_holds_when_nothing_is_lost_or_late() -> None:
-    assert capacity.failure_of(WINDOW, WHOLE) == ""
-    assert "archives lack 3 packets" in capacity.failure_of(WINDOW, Account(3, 1, 20_000))
-    assert "live packets lost" in capacity.failure_of(replace(WINDOW, lost=1), WHOLE)
-    assert "p99 latency" in capacity.failure_of(replace(WINDOW, p99_ms=20.1), WHOLE)
+    pair = replace(WINDOW, received=1990)
+    assert capacity.failure_of(pair, WHOLE) == ""
+    assert "archives lack 3 packets" in capacity.failure_of(pair, Account(3, 1, 20_000))
+    assert "live packets lost" in capacity.failure_of(replace(pair, lost=1), WHOLE)
+    assert "only 50% " in capacity.failure_of(replace(pair, received=1000), WHOLE)
+    assert "p99 latency" in capacity.failure_of(replace(pair, p99_ms=20.1), WHOLE)
 
 
 def test_capacity_is_the_last_step_that_held() -> None:
@@ -109,6 +111,9 @@ def test_the_resource_that_ends_it_is_named() -> None:
     assert capacity.limit_of(full) == "the server's CPU: server 77%, recorders 20%"
     assert capacity.limit_of(replace(full, client_share=0.95)).startswith("the clients' CPU")
     assert capacity.limit_of(WINDOW).startswith("no CPU was full")
+    assert capacity.limit_of(replace(WINDOW, busy_ns=9_900_000_000)).startswith(
+        "others' processes took 97%"
+    )
 
 
 def test_the_first_picture_has_its_limit() -> None:
