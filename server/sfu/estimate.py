@@ -62,6 +62,9 @@ LEARNING = 0.05
 BLOATED_MS = 400.0
 """A round trip longer by this is a queue of ours, whatever else is said."""
 
+ROOM = 1.1
+"""A proven rate is taken for so much more: what a picture takes goes up and down."""
+
 LEAST_BPS = 30_000
 _BASE_NS = 60 * SECOND_NS
 
@@ -210,8 +213,9 @@ class Estimate:
             return
         self._proven += 1
         if self._proven > PROVEN_TICKS:
-            self.bps = max(self.bps, needed_bps)
+            self.bps = max(self.bps, int(needed_bps * ROOM))
             self.probe_bps = self._proven = 0
+            self._hold_ns = max(self._hold_ns // 2, HOLD_NS)
             self._rose_ns = self._quiet_since_ns = now_ns
 
 
