@@ -179,9 +179,9 @@ def decoded_heights(archive: Path, track_id: str) -> list[int]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     init = [path for path in files if "init" in path.name]
     media = b"".join(path.read_bytes() for path in [*init, *(f for f in files if f not in init)])
+    command = "ffprobe -v error -select_streams v -show_entries frame=height -of csv=p=0 -"
     found = subprocess.run(
-        ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=height"]
-        + ["-of", "csv=p=0", "-"],
+        command.split(),
         input=media,
         capture_output=True,
         check=True,

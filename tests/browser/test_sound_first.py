@@ -1,4 +1,4 @@
-"""Sound survives first (F36): a real browser receives over a line that is far too narrow and bad."""
+"""Sound survives first (F36): a real browser receives over a line that is too narrow and bad."""
 
 from __future__ import annotations
 
