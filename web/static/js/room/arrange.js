@@ -139,7 +139,10 @@ class Arrangement {
   /** Those on the stage, side by side. @param {Area} area */
   #abreast(area) {
     const width = (area.width - this.gap * (this.large.length - 1)) / Math.max(this.large.length, 1);
-    this.large.forEach((id, n) => this.#put(id, { ...area, x: area.x + n * (width + this.gap), width }, "large"));
+    // Two are narrow: their plates stay with their pictures.
+    const height = this.large.length < 2 ? area.height : Math.min(area.height, this.#height(width, "large"));
+    const y = area.y + (area.height - height) / 2;
+    this.large.forEach((id, n) => this.#put(id, { x: area.x + n * (width + this.gap), y, width, height }, "large"));
   }
 
   /**
