@@ -20,7 +20,6 @@ from aiortc import RTCCertificate
 from recorder import wire
 from rooms import commands, events
 from rooms.errors import Internal
-from rooms.moment import Moment
 from rooms.phases import Phase, RecordingState
 from rooms.room import Room
 from server import clock
@@ -38,14 +37,12 @@ from server.sfu.port import MediaPorts
 from server.sfu.sdp import RemoteDescription
 from server.sfu.uptrack import UpTrack
 from server.speakers import SAMPLE_S, Speaking
+from server.succession import Succession
 
 logger = logging.getLogger(__name__)
 
 WATCH_S = 0.25
 LAMP_S = 1.0
-
-GIVE_UP_FIRST_S = 1.0
-"""A session that nobody comes back to is closed before its people are counted as gone."""
 
 RECEIVING_NS = 10_000_000_000
 
@@ -87,8 +84,17 @@ class Conductor:
         self.figures = Figures(self._forwarding, self._people.members, self._recording)
         self._speaking = Speaking(room, self._forwarding.ups, self._people.members)
         self._lamp_ns = 0
-        self._patience: asyncio.TimerHandle | None = None
         self._owner = Owner(self.session_id)
+        self._succession = Succession(
+            room,
+            config.signalling,
+            records,
+            self._recording,
+            self._lamp,
+            self._people,
+            self._decide,
+            self._owner.later,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._watch())
         self._spawn(self._listen())
@@ -178,15 +184,14 @@ class Conductor:
         server was gone for longer, what there is is closed and sealed. Where it had not begun, what
         is on disk is set aside, and it can be opened anew.
         """
-        await self._owner.ask(lambda: self._take_over(history))
+        await self._owner.ask(lambda: self._succession.begin(history))
 
     async def stop(self) -> None:
         """The server ends: everyone is told, the recorder writes down what it has."""
         for member in self._people.members.values():
             if member.connection is not None:
                 member.connection.end(Internal("the server is stopping"))
-        if self._patience is not None:
-            self._patience.cancel()
+        self._succession.stop()
         await self._owner.stop()
         for task in self._tasks:
             task.cancel()
@@ -252,56 +257,6 @@ class Conductor:
             self._recording.feed(False)
         elif isinstance(event, events.SessionInterrupted):
             self._recording.close(None)
-
-    async def _take_over(self, history: Iterable[events.Event]) -> None:
-        for event in history:
-            self.room.apply(event)
-            self._lamp.follow(event)
-        phase = self.room.phase
-        if phase in (Phase.SCHEDULED, Phase.SEALED):
-            return
-        if phase is Phase.WAITING:
-            if self.room.recording.state is RecordingState.STARTING:
-                await self._decide(commands.FailRecording("recorder_lost"))
-            await self._recording.set_aside_left()
-            await self._people.await_return(self._config.signalling.reconnect_grace_s)
-            return
-        now = clock.now()
-        self.room.start_clock(await self._opened_us(now))
-        self._recording.take_up((now.mono_us - self._clock_us(now)) * 1000)
-        if phase not in (Phase.LIVE, Phase.PAUSED):
-            self._recording.close(None)
-            return
-        left = await self._recording.left() or now.wall
-        dead_s = max((now.wall - left).total_seconds(), 0.0)
-        patience_s = self._config.signalling.takeover_s - dead_s
-        if patience_s <= 0:
-            await self._decide(commands.Interrupt("server"))
-            return
-        self._recording.feed(phase is Phase.LIVE)
-        since_us = self._clock_us(now) - round(dead_s * 1e6)
-        await self._decide(commands.TakeOver("server", since_us))
-        loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(patience_s, self._owner.later, self._give_up)
-        await self._people.await_return(patience_s + GIVE_UP_FIRST_S)
-
-    def _clock_us(self, now: Moment) -> int:
-        return self.room.session_clock_us(now) or 0
-
-    async def _opened_us(self, now: Moment) -> int:
-        """The monotonic time at which the session clock is 0, in this boot of the machine.
-
-        After another boot the wall clock stands in, and no time is before the last event.
-        """
-        stored = await self._records.opened(self.session_id)
-        if stored is not None and stored[0] and stored[0] == clock.boot_id():
-            return stored[1]
-        return now.mono_us - self._clock_us(now)
-
-    async def _give_up(self) -> None:
-        """Nobody has come back to a live session that was taken over: it is closed and sealed."""
-        if self.room.phase is Phase.LIVE and not self._people.returned:
-            await self._decide(commands.Interrupt("server"))
 
     # The recording.
 

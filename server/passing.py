@@ -151,5 +151,6 @@ def _code(inner: aiohttp.ClientWebSocketResponse) -> int:
 
 async def close_sockets(app: web.Application) -> None:
     """The server stops, or is started anew: whoever is connected may come back at once."""
-    closing = [one.close(code=WSCloseCode.SERVICE_RESTART) for one in list(app[OPEN_SOCKETS])]
+    sockets: set[web.WebSocketResponse] = app[OPEN_SOCKETS]
+    closing = [one.close(code=WSCloseCode.SERVICE_RESTART) for one in set(sockets)]
     await asyncio.gather(*closing, return_exceptions=True)
