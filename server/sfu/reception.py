@@ -24,7 +24,15 @@ class Reception:
     lost, whether or not it was repaired.
     """
 
-    __slots__ = ("_asked", "_lost_before", "_sent", "lost", "missed", "round_trip_at_ns", "round_trip_ms")
+    __slots__ = (
+        "_asked",
+        "_lost_before",
+        "_sent",
+        "lost",
+        "missed",
+        "round_trip_at_ns",
+        "round_trip_ms",
+    )
 
     def __init__(self) -> None:
         self.lost = 0

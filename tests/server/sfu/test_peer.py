@@ -57,9 +57,7 @@ class Call:
             "audio": UpTrack("mic-1", "a", "microphone", "opus", 48000, 10**9),
         }
         self.ports = MediaPorts(BINDING)
-        self.publish_peer = PublishPeer(
-            "p1", CERTIFICATE, self.ports, 2_000_000, lambda peer: None
-        )
+        self.publish_peer = PublishPeer("p1", CERTIFICATE, self.ports, 2_000_000, lambda peer: None)
         self.subscribe_peer = SubscribePeer(
             "s1",
             CERTIFICATE,
