@@ -3,24 +3,24 @@
 Measured with Chromium as a receiver (RTP timestamps alone, no extension for it): its REMB falls
 within 0.4 s of an overload to what gets through, and is then a good figure; but it starts low,
 stays where it fell for many seconds, through other overloads too, and never grows far beyond what
-is sent. So its *fall* is believed, if loss or the round trip agrees or the fall is deep, and its
-rise is not: we find out ourselves whether more gets through, by sending a little more
-(:class:`Estimate` says how much) before any picture depends on it.
+is sent. It falls as well when a machine is busy or a sender falters: so its *fall* is believed only
+if loss or the round trip agrees, and its rise is not. We find out ourselves whether more gets
+through, by sending a little more (:class:`Estimate` says how much) before any picture depends on
+it.
 
 Loss alone says little: a bad line loses at any rate. What is usual on a line is learned, and only
-what goes beyond it counts; by itself only where it is severe, and no longer when sending less has
-not helped.
+what goes beyond it counts; by itself only where it is severe. Where loss was the witness, and
+sending less has not helped, it was the line's own.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 SECOND_NS = 1_000_000_000
 
 FALL = 0.93
 """REMB below this share of the one before it is a fall."""
-
-DEEP_FALL = 0.7
-"""A fall of REMB from above what is sent to below this share of it needs no other witness."""
 
 WITNESS_LOSS = 0.03
 """From so much unusual loss on, a fall of REMB is believed, and a trial has failed ..."""
@@ -60,7 +60,11 @@ LEARNING = 0.05
 """Part of what is lost beyond the usual that is usual from now on, in each tick."""
 
 BLOATED_MS = 400.0
-"""A round trip longer by this is a queue of ours, whatever else is said."""
+BLOATED_TICKS = 4
+"""A round trip longer by this for so long is a queue of ours, whatever else is said."""
+
+LASTING_TICKS = 6
+"""What was lost in each of so many ticks is usual on the line, if no queue goes with it."""
 
 ROOM = 1.1
 """A proven rate is taken for so much more: what a picture takes goes up and down."""
@@ -80,8 +84,6 @@ class Estimate:
         self.overloads = 0
         self._remb = 0
         self._fell_ns = -FALL_COUNTS_NS
-        self._fell_from = 0
-        self._lowered_ns = -FALL_COUNTS_NS
         self._sent_before: int | None = None
         self._base_ms = (0.0, 0)
         self._hold_ns = HOLD_NS
@@ -91,20 +93,16 @@ class Estimate:
         self._proven = 0
         self.usual_loss = 0.0
         """What the line loses by itself, whatever is sent (0 to 1)."""
+        self._losses: deque[float] = deque(maxlen=LASTING_TICKS)
+        self._bloated = 0
         self._suspect: tuple[int, float, int | None, int] | None = None
-        """When loss alone lowered the rate: then, the loss, the limit before it, what was sent."""
+        """When the rate was lowered for loss: then, the loss, the limit before, what was sent."""
 
     def remb(self, bps: int, now_ns: int) -> None:
         """The receiver's own estimate has come."""
         if bps < FALL * self._remb:
-            if now_ns - self._fell_ns > FALL_COUNTS_NS:
-                self._fell_from = self._remb
             self._fell_ns = now_ns
         self._remb = bps
-
-    def lowered(self, now_ns: int) -> None:
-        """Less is sent from now on, for reasons of our own: that makes REMB fall, too."""
-        self._lowered_ns = now_ns
 
     def tick(
         self,
@@ -114,17 +112,26 @@ class Estimate:
         loss: float,
         round_trip_ms: float | None,
         needed_bps: int | None,
+        *,
+        trusted: bool = True,
     ) -> None:
         """Take what the last tick showed.
 
         ``sent_bps`` is everything sent, of which ``beside_bps`` (sound) is not in REMB; ``loss`` is
         0 to 1, before repair. ``needed_bps`` is what the next better picture takes in all, None
-        where nothing is held back.
+        where nothing is held back. Not ``trusted`` is what was seen while this process itself was
+        late: it speaks of us, not of the line.
         """
+        if not trusted:
+            self._sent_before = sent_bps
+            self._losses.clear()
+            self._bloated = 0
+            return
         if self._suspect is not None:
             self._judge(now_ns, sent_bps, loss)
-        lost = max(loss - self.usual_loss, 0.0)
         rise_ms = self._rise(round_trip_ms, now_ns)
+        self._learn(loss, rise_ms, now_ns)
+        lost = max(loss - self.usual_loss, 0.0)
         # What has just grown or shrunk says nothing yet: the lesser of two ticks was sent for sure.
         before = sent_bps if self._sent_before is None else self._sent_before
         steady_bps, self._sent_before = min(sent_bps, before), sent_bps
@@ -132,11 +139,6 @@ class Estimate:
         if limit is not None:
             self._lower(limit, now_ns)
             return
-        if loss < self.usual_loss:
-            self.usual_loss = (self.usual_loss + loss) / 2
-        elif not self._trying(now_ns) and rise_ms < WITNESS_RISE_MS:
-            # Slowly: an overload must not pass for usual.
-            self.usual_loss += (min(loss, SEVERE_LOSS) - self.usual_loss) * LEARNING
         if self.bps is not None:
             self._raise(now_ns, sent_bps, needed_bps)
 
@@ -146,22 +148,32 @@ class Estimate:
         """What gets through, where it is less than what is sent; None where nothing says so."""
         if now_ns - self._lowered_at_ns < SETTLE_NS:
             return None
-        witness = lost > WITNESS_LOSS + CHANCE * self.usual_loss or rise_ms > WITNESS_RISE_MS
+        queued = rise_ms > WITNESS_RISE_MS
+        lossy = lost > WITNESS_LOSS + CHANCE * self.usual_loss
         limit = self._remb + beside_bps
-        if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps:
-            ours = now_ns - self._lowered_ns < FALL_COUNTS_NS
-            # REMB that was below what is sent all along (it starts low) says nothing by its fall.
-            video_bps = sent_bps - beside_bps
-            deep = not ours and self._fell_from >= video_bps and self._remb < DEEP_FALL * video_bps
-            if deep or witness:
-                return limit
-        if witness and self.bps is not None and self._trying(now_ns):
+        if now_ns - self._fell_ns < FALL_COUNTS_NS and limit < sent_bps and (lossy or queued):
+            if not queued:
+                self._suspect = (now_ns, lost, self.bps, sent_bps)
+            return limit
+        if (lossy or queued) and self.bps is not None and self._trying(now_ns):
             # REMB may be where it fell the last time: it does not tell again.
             return min(self.bps, int(sent_bps * 0.85)) if not self.probe_bps else self.bps
         if lost > SEVERE_LOSS and self._suspect is None:
             self._suspect = (now_ns, lost, self.bps, sent_bps)
             return int(sent_bps * (1.0 - lost))
-        return int(sent_bps * 0.85) if rise_ms > BLOATED_MS else None
+        self._bloated = self._bloated + 1 if rise_ms > BLOATED_MS else 0
+        return int(sent_bps * 0.85) if self._bloated >= BLOATED_TICKS else None
+
+    def _learn(self, loss: float, rise_ms: float, now_ns: int) -> None:
+        """What the line loses by itself: at once what is lost no more, slowly what is lost now."""
+        self._losses.append(loss)
+        if loss < self.usual_loss:
+            self.usual_loss = (self.usual_loss + loss) / 2
+        elif not self._trying(now_ns) and rise_ms < WITNESS_RISE_MS:
+            # Slowly, unless it lasts: an overload must not pass for usual.
+            self.usual_loss += (min(loss, SEVERE_LOSS) - self.usual_loss) * LEARNING
+            if len(self._losses) == LASTING_TICKS:
+                self.usual_loss = max(self.usual_loss, min(*self._losses, SEVERE_LOSS))
 
     def _trying(self, now_ns: int) -> bool:
         """Whether more is sent than was known to get through, or was a moment ago."""

@@ -7,7 +7,6 @@ left, and of that, what is sent again has its own bound. Not on the way of any p
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from server.sfu.allocation import Picture, Reason, Share, allocate, enough_level
@@ -27,6 +26,21 @@ REPAIR_SHARE = 0.15
 
 REPAIR_BURST_S = 0.5
 
+FRESH_NS = 2_000_000_000
+"""A round trip measured longer ago says nothing of now."""
+
+LATE_NS = 100_000_000
+"""A tick so much too late: this process had no time, and packets waited for it, not for the line.
+"""
+
+LATE_COUNTS_NS = 1_500_000_000
+"""For so long after that receivers still tell of it."""
+
+HOLE_SHARE = 0.01
+HOLE_COUNTS_NS = 3_000_000_000
+"""Where more than this part of a track did not reach us, what a receiver lacks of it may be our own
+lack: they tell of it at other times than we notice it. It counts again so much later."""
+
 Told = Mapping[str, tuple[str | None, Reason | None]]
 """By track: the layer that is received, and why it is not the best one."""
 
@@ -43,8 +57,11 @@ class Rationing:
         self.sent_bps = 0
         self._tell = tell
         self._told: dict[str, tuple[str | None, Reason | None]] = {}
-        self._before: dict[DownTrack, tuple[int, int, int, int]] = {}
+        self._before: dict[DownTrack, tuple[int, int, int, int, int]] = {}
+        self._holes: dict[DownTrack, int] = {}
+        """When a track last lacked packets on its way to us."""
         self._tick_ns = 0
+        self._late_ns = 0
         self._repair = Allowance(1 << 20, 1 << 20)
         self._needed_bps: int | None = None
         self._beside_bps = 0
@@ -61,6 +78,8 @@ class Rationing:
 
     def tick(self, sending: Sending, now_ns: int) -> None:
         """Look at what was sent and received since the last time; choose anew."""
+        if now_ns - self._tick_ns > TICK_S * 1e9 + LATE_NS:
+            self._late_ns = now_ns
         loss = self._measure(sending, now_ns)
         # The newest: of sound alone it is told every five seconds.
         newest = max((r for _, _, r in sending), key=lambda r: r.round_trip_at_ns, default=None)
@@ -69,8 +88,11 @@ class Rationing:
             self.sent_bps,
             self._beside_bps,
             loss,
-            None if newest is None else newest.round_trip_ms,
+            newest.round_trip_ms
+            if newest and now_ns - newest.round_trip_at_ns < FRESH_NS
+            else None,
             self._needed_bps,
+            trusted=now_ns - self._late_ns > LATE_COUNTS_NS,
         )
         self.choose(sending)
 
@@ -86,8 +108,6 @@ class Rationing:
         allocation = allocate(budget_bps, [picture for _, _, picture in offered])
         for (up, down, picture), share in zip(offered, allocation.shares, strict=True):
             level = _level(up, picture, share)
-            if down.level is not None and (level is None or level < down.level):
-                self.estimate.lowered(time.monotonic_ns())
             up.set_level(down, level)
         self._needed_bps = None
         if allocation.next_bps is not None:
@@ -127,14 +147,21 @@ class Rationing:
                 counts.packets,
                 reception.missed - counts.missed,
                 reception.lost - counts.lost,
+                counts.missed + counts.lost,
             )
             self._before[down] = now
-            if down in before:
-                then = before[down]
-                octets += now[0] - then[0]
-                beside += 0 if up.is_video else now[0] - then[0]
-                packets += now[1] - then[1]
+            if down not in before:
+                continue
+            then = before[down]
+            octets += now[0] - then[0]
+            beside += 0 if up.is_video else now[0] - then[0]
+            sent = now[1] - then[1]
+            if now[4] - then[4] > HOLE_SHARE * sent:
+                self._holes[down] = now_ns
+            if now_ns - self._holes.get(down, -HOLE_COUNTS_NS) >= HOLE_COUNTS_NS:
+                packets += sent
                 lost += max(now[2] - then[2], now[3] - then[3], 0)
+        self._holes = {down: at_ns for down, at_ns in self._holes.items() if down in self._before}
         scale = 8_000_000_000 / max(elapsed_ns, 1)
         self.sent_bps = int(octets * scale)
         self._beside_bps = int((self._beside_bps + beside * scale) / 2)

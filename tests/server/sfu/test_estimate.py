@@ -66,10 +66,7 @@ class Line:
         )
         limit = self.made.bps
         fits = [n for n, bps in enumerate(LAYERS) if limit is None or bps + SOUND_BPS <= limit]
-        level = max(fits, default=0)
-        if level < self.level:
-            self.made.lowered(self.now_ns)
-        self.level = level
+        self.level = max(fits, default=0)
         self.levels.append(self.level)
 
 
@@ -159,3 +156,34 @@ def test_loss_alone_is_left_to_the_sender() -> None:
     made, draw = Uplink(), random.Random(1)
     for _ in range(50):
         assert made.tick(2_000_000, 20_000_000, draw.random() * 0.2, 2_500_000) == 2_500_000
+
+
+def test_what_the_receivers_estimate_does_alone_lowers_nothing() -> None:
+    made, draw, now_ns = Estimate(), random.Random(7), SECOND
+    for _ in range(400):
+        now_ns += TICK
+        made.remb(draw.randrange(30_000, 3_000_000), now_ns)
+        made.tick(now_ns, 2_000_000, SOUND_BPS, 0.01 * draw.random(), 20 + 40 * draw.random(), None)
+    assert made.bps is None
+
+
+def test_loss_that_begins_while_the_estimate_falls_costs_some_seconds_at_most() -> None:
+    line = Line(10e6)
+    line.run(20)
+    line.loss = 0.2
+    line.made.remb(5_000_000, line.now_ns)
+    line.made.remb(200_000, line.now_ns)
+    line.run(1)
+    line.run(3)
+    del line.levels[:]
+    line.run(60)
+    assert set(line.levels) == {3}
+
+
+def test_what_is_seen_while_this_process_is_late_is_not_believed() -> None:
+    made, now_ns = Estimate(), SECOND
+    for number in range(60):
+        now_ns += TICK
+        made.remb(3_000_000 if number % 2 else 100_000, now_ns)
+        made.tick(now_ns, 2_000_000, SOUND_BPS, 0.9, 900.0, None, trusted=False)
+    assert made.bps is None
