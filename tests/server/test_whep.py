@@ -149,7 +149,9 @@ async def test_an_encoder_and_a_player_share_a_place_until_the_browser_takes_it(
         await until(lambda: place.tracks(1) == {})
         assert place.present(1) == "yes"
         conductor = await place.server.app[CONDUCTORS].get(session.session_id)
-        assert all(one.publisher is None for one in conductor._people.members.values() if one.players)
+        assert all(
+            one.publisher is None for one in conductor._people.members.values() if one.players
+        )
         await session.site.join(session.session_id)
         heard = screen.frames["audio"]
         await until(lambda: screen.frames["audio"] > heard + 10)
