@@ -36,6 +36,12 @@ LATE_NS = 100_000_000
 LATE_COUNTS_NS = 1_500_000_000
 """For so long after that receivers still tell of it."""
 
+SILENT_NS = 2_500_000_000
+"""Whoever receives pictures reports every second. After this the line is cut, not narrow ..."""
+
+CUT_COUNTS_NS = 3_000_000_000
+"""... and when it is there again, what was lost meanwhile is told for so long."""
+
 HOLE_SHARE = 0.01
 HOLE_COUNTS_NS = 3_000_000_000
 """Where more than this part of a track did not reach us, what a receiver lacks of it may be our own
@@ -61,7 +67,8 @@ class Rationing:
         self._holes: dict[DownTrack, int] = {}
         """When a track last lacked packets on its way to us."""
         self._tick_ns = 0
-        self._late_ns = 0
+        self._doubt_until_ns = 0
+        """Until when what the receiver tells does not speak of what its line carries."""
         self._repair = Allowance(1 << 20, 1 << 20)
         self._needed_bps: int | None = None
         self._beside_bps = 0
@@ -76,11 +83,17 @@ class Rationing:
         """The receiver's own estimate has come."""
         self.estimate.remb(bps, now_ns)
 
-    def tick(self, sending: Sending, now_ns: int) -> None:
-        """Look at what was sent and received since the last time; choose anew."""
+    def tick(self, sending: Sending, now_ns: int, heard_ns: int) -> None:
+        """Look at what was sent and received since the last time; choose anew.
+
+        ``heard_ns`` is when the receiver last said anything.
+        """
         if now_ns - self._tick_ns > TICK_S * 1e9 + LATE_NS:
-            self._late_ns = now_ns
+            self._doubt_until_ns = now_ns + LATE_COUNTS_NS
         loss = self._measure(sending, now_ns)
+        silent = 0 < heard_ns < now_ns - SILENT_NS
+        if silent and self.sent_bps > 2 * self._beside_bps:
+            self._doubt_until_ns = now_ns + CUT_COUNTS_NS
         # The newest: of sound alone it is told every five seconds.
         newest = max((r for _, _, r in sending), key=lambda r: r.round_trip_at_ns, default=None)
         self.estimate.tick(
@@ -92,7 +105,7 @@ class Rationing:
             if newest and now_ns - newest.round_trip_at_ns < FRESH_NS
             else None,
             self._needed_bps,
-            trusted=now_ns - self._late_ns > LATE_COUNTS_NS,
+            trusted=now_ns >= self._doubt_until_ns,
         )
         self.choose(sending)
 

@@ -255,7 +255,7 @@ class SubscribePeer:
                 if not self.rationing.estimate.probe_bps:
                     break
                 self.rationing.probe(self.sending, time.monotonic_ns())
-            self.rationing.tick(self.sending, time.monotonic_ns())
+            self.rationing.tick(self.sending, time.monotonic_ns(), self.heard_ns)
             ticks += 1
             if ticks % TICKS_PER_REPORT == 0:
                 self._report()

@@ -41,6 +41,7 @@ class Receiver:
         self.now_ns = 1000 * SECOND
         self.number = 0
         self.lacking = 0
+        self.heard_ns = self.now_ns
 
     def packets(self, count: int) -> None:
         """So many packets arrive from the publisher, and go on."""
@@ -52,6 +53,7 @@ class Receiver:
     def report(self, lost: int) -> None:
         """The receiver says that it lacks so many more."""
         self.lacking += lost
+        self.heard_ns = self.now_ns
         info = RtcpReceiverInfo(
             ssrc=7,
             fraction_lost=0,
@@ -65,7 +67,7 @@ class Receiver:
 
     def tick(self, late_ns: int = 0) -> None:
         self.now_ns += TICK + late_ns
-        self.rationing.tick([(self.up, self.down, self.reception)], self.now_ns)
+        self.rationing.tick([(self.up, self.down, self.reception)], self.now_ns, self.heard_ns)
 
     def run(self, ticks: int, lost: int = 0) -> None:
         for _ in range(ticks):
@@ -103,3 +105,17 @@ async def test_what_is_seen_when_we_were_late_is_not_the_receivers_line() -> Non
     one.tick(late_ns=SECOND)
     one.run(1, lost=80)
     assert one.rationing.estimate.bps is None
+
+
+async def test_a_line_that_was_cut_is_not_narrow() -> None:
+    one = Receiver()
+    one.run(10)
+    for _ in range(10):
+        one.packets(100)
+        one.tick()
+    one.run(1, lost=600)
+    one.run(1, lost=400)
+    one.run(10)
+    assert one.rationing.estimate.bps is None
+    one.run(4, lost=60)
+    assert one.rationing.estimate.bps is not None
