@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from recorder.sender_clock import ParticipantClock
 from recorder.setting import Setting
 from recorder.state import Persistent
-from recorder.timeline import ParticipantClock
 from recorder.track import Track
 from recorder.wire import TrackInput
 from rooms.errors import MessageMalformed

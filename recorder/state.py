@@ -42,7 +42,10 @@ LOCK_WAIT_S = 10.0
 
 _LOCK_LOOK_S = 0.02
 
-_MAGIC = b"TXSTATE1"
+_MAGIC = b"TXSTATE2"
+"""The number changes with the shape of any part's memory."""
+
+_ANY_MAGIC = b"TXSTATE"
 _HEAD = struct.Struct("!8sQII32s")
 
 
@@ -77,7 +80,8 @@ class StateFile:
     def open(cls, path: Path) -> tuple[Self, dict[str, Any] | None]:
         """Open or make the file; also gives the newest state that is whole, if there is one.
 
-        Raises :class:`~rooms.errors.ArchiveBusy` while another process has it, and the errors of
+        Raises :class:`~rooms.errors.ArchiveBusy` while another process has it,
+        :class:`~rooms.errors.ArchiveBroken` when another version has written it, and the errors of
         :func:`recorder.ledger.storage_error`.
         """
         try:
@@ -173,6 +177,8 @@ def _read_slot(descriptor: int, index: int) -> tuple[int, dict[str, Any]] | None
     if len(head) < _HEAD.size:
         return None
     magic, generation, text_bytes, blob_bytes, digest = _HEAD.unpack(head)
+    if magic != _MAGIC and magic.startswith(_ANY_MAGIC):
+        raise ArchiveBroken("the state of this recording is of another version of the recorder")
     if magic != _MAGIC or text_bytes + blob_bytes + _HEAD.size > SLOT_BYTES:
         return None
     body = os.pread(descriptor, text_bytes + blob_bytes, index * SLOT_BYTES + _HEAD.size)

@@ -14,18 +14,21 @@ from the next key frame on. No clock: time is the arrival time in the inputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from recorder.coverage import SETTLE_US, Coverage
 from recorder.depacketize import depacketizer
 from recorder.h264 import H264Depacketizer
 from recorder.reorder import Reorder
+from recorder.sender_clock import ParticipantClock
 from recorder.setting import Setting
 from recorder.state import Persistent
-from recorder.timeline import ParticipantClock, Timeline
+from recorder.timeline import Timeline
 from recorder.units import AccessUnit
 from recorder.wire import TrackInput
 from recorder.writer import TrackWriter
+from rooms.moment import format_wall
 
 NEVER_ARRIVED_US = 5_000_000
 """A published track of which nothing came for so long counts as expected all the same."""
@@ -136,8 +139,15 @@ class Track(Persistent):
 
     def report(self, ntp: int, rtp: int, arrival_us: int) -> None:
         """Take a sender report."""
-        if self._bound:
-            self._timeline.report(ntp, rtp, arrival_us)
+        if not self._bound:
+            return
+        sender = self._timeline.sender
+        contradicting = sender.contradicting
+        self._timeline.report(ntp, rtp, arrival_us)
+        if sender.contradicting is not contradicting:
+            wall = format_wall(self._setting.opened + timedelta(microseconds=arrival_us))
+            track_id, participant_id = self.binding.track_id, self.binding.participant_id
+            self._outbox.records.append(sender.record(track_id, participant_id, arrival_us, wall))
 
     def tick(self, now_us: int) -> None:
         """Time has come to ``now_us``."""
@@ -260,6 +270,7 @@ class Track(Persistent):
             "captured_us": min(coverage.captured_us, expected_us),
             "gap_us": coverage.gap_us,
             "gaps": coverage.gaps,
+            "reports_doubted": self._timeline.sender.doubted,
         }
 
     def release(self) -> None:

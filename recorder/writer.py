@@ -24,6 +24,10 @@ from recorder.units import AccessUnit, Depacketizer
 from recorder.wire import TrackInput
 from rooms.moment import format_wall
 
+MAX_MOVE_US = 250_000
+"""What is known by the end of a segment moves its start by no more than this. It is less than what
+completeness allows at an edge (``docs/ARCHIVE.md``, section 9)."""
+
 _FIRST_DURATION_MS = 33
 _MIN_DURATION_MS = 5
 _MAX_DURATION_MS = 1000
@@ -35,7 +39,8 @@ class TrackWriter(Persistent):
 
     _STATE = (
         "end", "codec_name", "total_samples", "_start", "_samples", "_held", "_usual",
-        "_fragments", "_ssrc", "_first", "_last_seq", "_count", "_size", "_lost", "_t0_us",
+        "_fragments", "_ssrc", "_first", "_last_seq", "_count", "_size", "_lost", "_start_us",
+        "_closed", "_closed_us",
     )  # fmt: skip
 
     def __init__(
@@ -72,8 +77,11 @@ class TrackWriter(Persistent):
         self._count = 0
         self._size = [0, 0]
         self._lost = 0
-        self._t0_us = 0
-        """Session time at which the newest closed segment starts."""
+        self._start_us = 0
+        """Session time of the start of the open segment, as it was decided then."""
+        self._closed = -1
+        self._closed_us = 0
+        """Media time and session time at which the newest closed segment ends."""
 
     @property
     def start(self) -> int | None:
@@ -125,6 +133,7 @@ class TrackWriter(Persistent):
                 self._usual = min(max(duration, self._least), self._most)
         if self._start is None:
             self._start = media
+            self._start_us = self._timeline.session_us(media)
             self._ssrc = ssrc
             sender_us = self._timeline.sender_us(media)
             self._first = [unit.first_seq & 0xFFFF, unit.timestamp, sender_us, unit.key]
@@ -161,8 +170,10 @@ class TrackWriter(Persistent):
         self._held = self._start = None
         number = self.file.closed + 1
         stored = self.file.close()
-        # A correction, however large, never puts a segment before the one before it.
-        self._t0_us = t0_us = max(self._timeline.session_us(start), self._t0_us)
+        end_us = self._timeline.session_us(self.end)
+        t0_us = self._begin_us(start, end_us)
+        end_us = max(end_us, t0_us + 1)
+        self._closed, self._closed_us = self.end, end_us
         first_seq, timestamp, sender_us, key = self._first
         ticks = webm.file_ticks if self._container == "webm" else int
         picture = {"width": self._size[0], "height": self._size[1]} if self._video else {}
@@ -173,7 +184,7 @@ class TrackWriter(Persistent):
                 "number": number,
                 **stored._asdict(),
                 "t0_us": t0_us,
-                "end_us": max(self._timeline.session_us(self.end), t0_us + 1),
+                "end_us": end_us,
                 "media_t0": ticks(start),
                 "media_end": ticks(self.end),
                 "samples": self._count,
@@ -190,6 +201,19 @@ class TrackWriter(Persistent):
                 "wall": format_wall(self._opened + timedelta(microseconds=t0_us)),
             }
         )
+
+    def _begin_us(self, start: int, end_us: int) -> int:
+        """Session time at which the open segment starts; never before the end of the last one.
+
+        The first of a run started before anything was reported: it moves a little to where it is
+        known to belong by now. Any other starts where the one before it ends.
+        """
+        begin_us = self._start_us
+        if start != self._closed:
+            latest_us = min(begin_us + MAX_MOVE_US, max(end_us - 1, begin_us))
+            known_us = min(self._timeline.estimate_us(start), latest_us)
+            begin_us = max(known_us, begin_us - MAX_MOVE_US)
+        return max(begin_us, self._closed_us)
 
     def snapshot(self) -> list[Any]:
         """See :meth:`Persistent.snapshot`."""

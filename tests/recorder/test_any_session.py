@@ -27,7 +27,9 @@ DRAIN_US = 300_000
 class Sender:
     """One source of a participant, with a clock of its own that is wrong by up to 200 ppm."""
 
-    def __init__(self, rng: Random, index: int, codec: str, start_us: int) -> None:
+    def __init__(
+        self, rng: Random, index: int, codec: str, start_us: int, *, lies: bool = False
+    ) -> None:
         self.index = index
         self.hz = 48_000 if codec == "opus" else 90_000
         self.step_us = 20_000 if codec == "opus" else rng.choice([33_333, 40_000, 66_667])
@@ -36,6 +38,7 @@ class Sender:
         self._seq = rng.getrandbits(16)
         self._rate = 1 + rng.uniform(-2e-4, 2e-4)
         self._start_us, self._key_due_us = start_us, start_us
+        self._lies = lies
 
     def packet(self, at_us: int) -> bytes:
         self._seq = (self._seq + 1) & 0xFFFF
@@ -51,6 +54,20 @@ class Sender:
         return struct.pack("!BBHII", *head) + payload
 
     def report(self, at_us: int) -> tuple[int, int]:
+        ntp, timestamp = self._honest_report(at_us)
+        if not self._lies:
+            return ntp, timestamp
+        # Another lie every three seconds: a clock that is off, one that jumps, a rate, nonsense.
+        lie, chance = Random(self.ssrc + at_us // 3_000_000), Random(at_us)
+        off_us = lie.choice([0, lie.randrange(-9_000_000, 9_000_000), -8_000_000])
+        off_us += lie.choice([0, 0, 1]) * chance.randrange(-5_000_000, 5_000_000)
+        run_us = lie.choice([0, 0, at_us, -at_us // 2])
+        if lie.random() < 0.1:
+            return chance.getrandbits(64), chance.getrandbits(32)
+        lied = timestamp + run_us * self.hz // 10**6
+        return (ntp + (off_us << 32) // 10**6) % (1 << 64), lied & 0xFFFFFFFF
+
+    def _honest_report(self, at_us: int) -> tuple[int, int]:
         return NTP_AT_ZERO + (int(at_us * self._rate) << 32) // 10**6, self._timestamp(at_us)
 
     def _timestamp(self, at_us: int) -> int:
@@ -61,8 +78,9 @@ class Sender:
 class Theatre:
     """Plays one session: what happens when, in the order of its arrival."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, lies: bool = False) -> None:
         self.rng = Random(seed)
+        self._lies = lies
         self.end_us = self.rng.randrange(8_000_000, 30_000_000)
         self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self._out: list[wire.Input] = []
@@ -136,7 +154,9 @@ class Theatre:
             if track in self._present:
                 return
             self._index += 1
-            sender = self._present[track] = Sender(self.rng, self._index, codec, at_us)
+            sender = self._present[track] = Sender(
+                self.rng, self._index, codec, at_us, lies=self._lies
+            )
             source = "microphone" if codec == "opus" else "camera"
             who = (f"person-{number}", f"site-{number}", "label")
             binding = (track, source, codec, sender.hz, sender.ssrc, *who)
@@ -176,9 +196,11 @@ class Theatre:
             )
 
 
+@pytest.mark.parametrize("lies", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_any_session_is_sealed(tmp_path: Path, keys: Any, seed: int) -> None:
+def test_any_session_is_sealed(tmp_path: Path, keys: Any, seed: int, lies: bool) -> None:
+    """Also when the senders' reports say anything whatever."""
     job = make_job(tmp_path, keys.job, segment_target_us=4_000_000, repair_wait_us=2_000_000)
-    layout = record(job, Theatre(seed).inputs())
+    layout = record(job, Theatre(seed, lies=lies).inputs())
     report = verify(layout.root, keys.trust)
     assert report.sealed, report.failures

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import rooms.events
-from recorder import certificates, coverage, timestamp
+from recorder import certificates, coverage, sender_clock, timestamp
 from recorder.verify import records, report
 from rooms.events import Event
 
@@ -44,6 +44,12 @@ def test_every_event_is_named() -> None:
     # An archive is sealed before the room hears of it.
     for kind in kinds - {"session_sealed"}:
         assert f"`{kind}`" in section(4), kind
+
+
+def test_what_the_recorder_itself_says_is_described() -> None:
+    for kind, _ in (sender_clock._DOUBTED, sender_clock._BELIEVED):
+        assert f"`{kind}`" in section(4), kind
+    assert "`reports_doubted`" in section(4)
 
 
 def test_every_step_is_described() -> None:

@@ -49,6 +49,19 @@ def test_other_content_is_no_state(tmp_path: Path) -> None:
     assert StateFile.open(path)[1] is None
 
 
+def test_a_state_of_another_version_is_not_overlooked(tmp_path: Path) -> None:
+    """To begin anew would throw away what was recorded."""
+    path = tmp_path / "s.state.json"
+    file, _ = StateFile.open(path)
+    file.write({"n": 1})
+    file.close()
+    with path.open("r+b") as raw:
+        raw.seek(SLOT_BYTES)
+        raw.write(b"TXSTATE1")
+    with pytest.raises(ArchiveBroken, match="another version"):
+        StateFile.open(path)
+
+
 def test_the_key_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "s.state.json"
     other = tmp_path / "other name of the same file"
