@@ -131,7 +131,9 @@ class Estimate:
             self._judge(now_ns, sent_bps, loss)
         rise_ms = self._rise(round_trip_ms, now_ns)
         self._learn(loss, rise_ms, now_ns)
-        lost = max(loss - self.usual_loss, 0.0)
+        # A tick has few packets: two of them tell more.
+        recent = list(self._losses)[-2:]
+        lost = max(sum(recent) / len(recent) - self.usual_loss, 0.0)
         # What has just grown or shrunk says nothing yet: the lesser of two ticks was sent for sure.
         before = sent_bps if self._sent_before is None else self._sent_before
         steady_bps, self._sent_before = min(sent_bps, before), sent_bps
