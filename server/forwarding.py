@@ -29,6 +29,7 @@ from server.sfu import sdp
 from server.sfu.player_peer import PlayerPeer
 from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import PublishPeer
+from server.sfu.pulse import PULSE_S
 from server.sfu.rationing import Told
 from server.sfu.repair import LIVE_REPAIR_NS
 from server.sfu.subscribe_peer import SubscribePeer
@@ -52,6 +53,8 @@ class Forwarding:
         self._audience = audience
         self._on_bound = on_bound
         self._ports = ports
+        self.phase_s = PULSE_S * secrets.randbelow(1000) / 1000
+        """The session's own moments (:mod:`server.sfu.pulse`)."""
         self._repair_ns = max(config.recording.repair_wait_ms * 1_000_000, LIVE_REPAIR_NS)
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -99,6 +102,7 @@ class Forwarding:
                 self._config.media.video_max_kbps * 1000,
                 on_closed=lambda closed: self._lost(member, closed),
             )
+            peer.phase_s = self.phase_s
             member.publisher = peer
         return await peer.negotiate(remote, tracks)
 
@@ -128,6 +132,7 @@ class Forwarding:
                 on_closed=lambda closed: self._lost(member, closed),
                 on_layers=lambda told: member.send(_layers(told)),
             )
+            member.subscriber.phase_s = self.phase_s
             member.subscriber.show(member.heights)
         await member.subscriber.want(wanted)
 
@@ -169,6 +174,7 @@ class Forwarding:
             on_closed(name)
 
         player = PlayerPeer(player_name, self._certificate, self._ports, closed)
+        player.phase_s = self.phase_s
         member.players[player_name] = player
         return player, await player.answer(remote, chosen)
 

@@ -20,11 +20,9 @@ from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.estimate import Uplink
 from server.sfu.layer import Layer
 from server.sfu.port import MediaPorts
+from server.sfu.pulse import until_next
 from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
-
-WATCH_INTERVAL_S = 0.25
-"""How soon it is noticed that a layer has stopped, or begun."""
 
 ROUNDS_PER_REPORT = 2
 """Receiver reports and REMB twice a second: Chromium raises its rate only while it hears them."""
@@ -64,6 +62,8 @@ class PublishPeer:
         on_closed: Callable[[PublishPeer], None],
     ) -> None:
         self.name = name
+        self.phase_s = 0.0
+        """Of the session's moments: what is not done for each packet is done then."""
         self.unknown = 0
         """Packets with an SSRC that belongs to none of the tracks."""
         self.tracks: dict[str, UpTrack] = {}
@@ -274,7 +274,7 @@ class PublishPeer:
             if rounds % ROUNDS_PER_REPORT == 0:
                 self._report()
             rounds += 1
-            await asyncio.sleep(WATCH_INTERVAL_S)
+            await asyncio.sleep(until_next(self.phase_s))
 
     def _report(self) -> None:
         now_ns = time.monotonic_ns()

@@ -14,10 +14,12 @@ from server.sfu.allowance import Allowance
 from server.sfu.downtrack import DownTrack
 from server.sfu.estimate import Estimate
 from server.sfu.layer import PACKET_OVERHEAD, Layer
+from server.sfu.pulse import PULSE_S
 from server.sfu.reception import Reception
 from server.sfu.uptrack import UpTrack
 
-TICK_S = 0.5
+TICK_PULSES = 2
+TICK_S = TICK_PULSES * PULSE_S
 SPREAD = 10
 """What is sent to try the line is spread over a tick in so many portions."""
 

@@ -30,7 +30,8 @@ from server.sfu import rtp, sdp
 from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
-from server.sfu.rationing import SPREAD, TICK_S, Rationing, Told
+from server.sfu.pulse import until_next
+from server.sfu.rationing import SPREAD, TICK_PULSES, TICK_S, Rationing, Told
 from server.sfu.reception import Reception
 from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
@@ -57,6 +58,8 @@ class SubscribePeer:
         on_layers: Callable[[Told], None] = lambda told: None,
     ) -> None:
         self.name = name
+        self.phase_s = 0.0
+        """Of the session's moments: what is not done for each packet is done then."""
         self.rationing = Rationing(on_layers)
         """Which layers of what is sent this receiver gets."""
         self.heard_ns = 0
@@ -250,7 +253,9 @@ class SubscribePeer:
         while True:
             for _ in range(SPREAD):
                 await asyncio.sleep(
-                    TICK_S / SPREAD if self.rationing.estimate.probe_bps else TICK_S
+                    TICK_S / SPREAD
+                    if self.rationing.estimate.probe_bps
+                    else until_next(self.phase_s, TICK_PULSES)
                 )
                 if not self.rationing.estimate.probe_bps:
                     break
