@@ -26,6 +26,7 @@ from server.config import Config
 from server.keys import CONDUCTORS
 from server.media_app import create_media_app
 from server.media_status import STATUS
+from server.short_pauses import keep_pauses_short
 from server.unix_path import SocketFolder
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ async def serve(config: Config, folder: Path, name: str) -> None:
     try:
         await runner.setup()
         await web.UnixSite(runner, sockets.address(f"{name}.sock")).start()
+        keep_pauses_short()
         watch = asyncio.create_task(_alone(app))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([watch, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ from rooms.errors import ConfigInvalid, PortInUse
 from server.app import create_app
 from server.config import Config
 from server.keys import ACCOUNTS, CONFIG, MEDIA_PROCESSES
+from server.short_pauses import keep_pauses_short
 
 SHUTDOWN_S = 5.0
 """How long open requests may go on after the server was told to stop."""
@@ -56,6 +57,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> bool:
                 f"First start: sign in as admin with the one-time password {password}\n"
                 "It is shown only now; change it after signing in."
             )
+        keep_pauses_short()
         announce(f"Tingxun serves on {address} (data in {config.data_dir}). Ctrl+C stops it.")
         await stop.wait()
         if again and config.media.process_count:
