@@ -37,7 +37,7 @@ from server.sfu.port import MediaPorts
 from server.sfu.pulse import until_next
 from server.sfu.sdp import RemoteDescription
 from server.sfu.uptrack import UpTrack
-from server.speakers import Speaking
+from server.speakers import SAMPLE_S, Speaking
 from server.succession import Succession
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Conductor:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._watch())
+        self._spawn(self._listen())
 
     # Asked from outside.
 
@@ -285,8 +286,14 @@ class Conductor:
         await asyncio.sleep(self._config.recording.drain_ms / 1000)
         self._recording.close(closed_us)
 
+    async def _listen(self) -> None:
+        """Tell everybody who is speaking."""
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self._speaking.sample(time.monotonic_ns())
+
     async def _watch(self) -> None:
-        """Look after the recording; tell everybody about it, their lines, and who is speaking."""
+        """Look after the recording; tell everybody about it, and about their lines."""
         while True:
             wait_s = until_next(self._forwarding.phase_s)
             due_s = time.monotonic() + wait_s
@@ -294,7 +301,6 @@ class Conductor:
             self.figures.late(time.monotonic() - due_s)
             self._lamp.watch()
             now_ns = time.monotonic_ns()
-            self._speaking.sample(now_ns)
             state = self.room.recording.state
             if state is not RecordingState.OFF and now_ns - self._lamp_ns > LAMP_S * 1e9:
                 self._lamp_ns = now_ns

@@ -1,4 +1,4 @@
-"""Who is speaking: from how loud each microphone is (RFC 6464), looked at four times a second.
+"""Who is speaking: from how loud each microphone is (RFC 6464), looked at five times a second.
 
 :class:`Speakers` decides and is pure: time and levels are its arguments. :class:`Speaking` reads
 the levels of a session's tracks and tells everybody who may hear the one that speaks. Nothing is
@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from rooms.media import Source
 from rooms.room import Room
 from server.member import Member
-from server.sfu.pulse import PULSE_S
 from server.sfu.uptrack import SILENT, UpTrack
 
-SAMPLE_S = PULSE_S
+SAMPLE_S = 0.2
 
 LOUD = 50
 """In -dBov, as all levels here: speech near a microphone is at 20 to 40, a quiet room at 60 to 80.
@@ -31,7 +30,7 @@ LOUDEST = 20
 """Louder than this counts as this: who sits nearer to the microphone is not more important."""
 
 WINDOW = 8
-"""Samples that are looked at together: 2 s."""
+"""Samples that are looked at together: 1.6 s."""
 
 BEGIN = 4
 """So many loud ones of them make a speaker; a cough, a door or a dropped pen is over before."""

@@ -17,8 +17,8 @@ from server.sfu.feed import Feed
 from server.sfu.layer import Layer, SenderReport, Tap
 from server.sfu.seam import MediaTransport
 
-LOUDNESS_PACKETS = 13
-"""The newest packets whose loudness counts: 260 ms of Opus."""
+LOUDNESS_PACKETS = 10
+"""The newest packets whose loudness counts: 200 ms of Opus."""
 
 SILENT = 127
 """The level of silence (RFC 6464): -127 dBov."""
