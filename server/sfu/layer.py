@@ -22,7 +22,7 @@ from aiortc.rtp import RtcpReceiverInfo
 from server.sfu import rtp
 from server.sfu.arrival import Arrival
 from server.sfu.crossing import Crossings, Newest
-from server.sfu.repair import Repair
+from server.sfu.repair import LIVE_REPAIR_NS, Repair
 from server.sfu.seam import MediaTransport
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class Layer:
                     self._receive_late(packet, highest - (0x10000 - step & 0xFFFF), now_ns)
                     return
                 self.repair.note(highest + 1, highest + step, now_ns)
+                if now_ns - self.last_packet_ns > LIVE_REPAIR_NS:
+                    self.request_key_frame()
             self.highest = highest + step
             self._timestamp = timestamp
             if not sequence & _SAMPLED:

@@ -59,6 +59,18 @@ async def test_what_is_not_repaired_in_time_is_lost_and_a_key_frame_is_wanted() 
     up.close()
 
 
+async def test_after_a_cut_a_key_frame_is_wanted_at_once() -> None:
+    """What was lost in it may still be repaired, but nobody can wait for that."""
+    wire = Wire()
+    up = track(wire)
+    up.layers[0].receive(packet(1), 1_000_000_000)
+    up.layers[0].receive(packet(3), 1_300_000_000)
+    assert not wire.rtcp
+    up.layers[0].receive(packet(90), 6_000_000_000)
+    assert [type(p) for p in wire.rtcp] == [RtcpPsfbPacket]
+    up.close()
+
+
 async def test_requests_for_key_frames_are_merged() -> None:
     wire = Wire()
     up = track(wire)
