@@ -1,6 +1,7 @@
 """Where media sockets are opened, and which addresses the other side is told: IPv4, IPv6 or both.
 
-Settings become this; :mod:`server.sfu.seam` opens the sockets and writes the candidates.
+Settings become this; :mod:`server.sfu.port` opens the sockets, :mod:`server.sfu.seam` writes
+the candidates.
 """
 
 from __future__ import annotations

@@ -63,7 +63,6 @@ class Crossings:
         self.leaving: dict[Follower, Layer] = {}
         """Who goes over to another layer as soon as a picture of this one is complete."""
         self.key_frame_awaited = layer.is_video
-        self.key_frames = 0
         self.height: int | None = None
         self._layer = layer
         self._key_frame = (-1, 0)
@@ -98,7 +97,6 @@ class Crossings:
                 for follower, to in list(self.leaving.items()):
                     to.crossings._take_over(follower, after, None, now_ns)
         if starts_key_frame(self._layer.codec, packet) and not self._goes_on(packet, extended):
-            self.key_frames += 1
             self.height = picture_height(self._layer.codec, packet) or self.height
             self.key_frame_awaited = False
             self._key_frame = (extended, now_ns)

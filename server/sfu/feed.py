@@ -22,7 +22,6 @@ class Feed:
 
     def __init__(self, ssrc: int, sink: Tap, repair_ns: int) -> None:
         self.layer: Layer | None = None
-        self.switches = 0
         self._ssrc = ssrc
         self.sink = sink
         self._repair_ns = repair_ns
@@ -48,7 +47,6 @@ class Feed:
         """See :meth:`server.sfu.crossing.Follower.cross`."""
         old, packet = self.layer, to.history(first & 0xFFFF)
         if old is not None and old is not to and after is not None and packet is not None:
-            self.switches += 1
             old.tap = self._late(old, after.number, now_ns + self._repair_ns)
             ticks = ticks_apart(old, to, after, packet, now_ns)
             ticks, self._ahead = forward_only(ticks, self._ahead)

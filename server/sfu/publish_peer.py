@@ -1,7 +1,7 @@
 """A participant's sending connection: it offers, we answer, and its packets go to their tracks.
 
-Before this in a packet's path: :mod:`server.sfu.seam`. After it: :mod:`server.sfu.uptrack`. It
-decides nothing: who may send what is ``rooms``' business.
+Before this in a packet's path: :mod:`server.sfu.seam`. After it: :mod:`server.sfu.layer`, of
+the track that a packet is for. It decides nothing: who may send what is ``rooms``' business.
 """
 
 from __future__ import annotations

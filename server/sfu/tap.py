@@ -1,7 +1,7 @@
 """The recorder's subscription: the same packets, numbered, kept until they are on its disk.
 
-Before this in a packet's path: :mod:`server.sfu.uptrack`. After it: :mod:`recorder.wire` and
-:mod:`recorder.intake`, in the recorder's own process.
+Before this in a packet's path: :mod:`server.sfu.layer` and :mod:`server.sfu.feed`. After it:
+:mod:`recorder.wire` and :mod:`recorder.intake`, in the recorder's own process.
 
 The tap loses nothing by itself. What it hands over stays in memory until the recorder acknowledges
 it, so a recorder that dies is replaced and gets the rest. When a recorder falls so far behind that
