@@ -15,7 +15,9 @@ UP_MARGIN = 1.15
 """A better layer has to fit with this much to spare; one that is sent already just has to fit."""
 
 ENOUGH = 0.8
-"""A layer is large enough for a place on the screen that is not higher than this part of it."""
+STAYS_ENOUGH = 0.7
+"""A layer is large enough for a place on the screen if it has this part of its height; the one that
+is sent stays enough for longer: a page that moves a little must not change pictures to and fro."""
 
 UNKNOWN_HEIGHT = 1 << 14
 """A picture whose place nobody has told is shown as large as it comes."""
@@ -60,8 +62,15 @@ def enough_level(picture: Picture) -> int | None:
     if picture.shown_px == 0:
         return None
     top = len(picture.layer_px) - 1
-    wanted = UNKNOWN_HEIGHT if picture.shown_px is None else picture.shown_px * ENOUGH
-    return next((n for n, px in enumerate(picture.layer_px) if px >= wanted), top)
+    shown_px = UNKNOWN_HEIGHT if picture.shown_px is None else picture.shown_px
+    return next(
+        (
+            n
+            for n, px in enumerate(picture.layer_px)
+            if px >= shown_px * (STAYS_ENOUGH if n == picture.level else ENOUGH)
+        ),
+        top,
+    )
 
 
 def allocate(budget_bps: int | None, pictures: Sequence[Picture]) -> Allocation:

@@ -1,7 +1,7 @@
 """One subscription: rewrite SSRC, numbers and timestamp; answer requests; send.
 
-Before this in a packet's path: :mod:`server.sfu.layer`. After it: :mod:`server.sfu.seam`, and the
-wire.
+Before this in a packet's path: :mod:`server.sfu.layer`. After it: :mod:`server.sfu.seam`,
+:mod:`server.sfu.datagrams`, and the wire.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ RETRANSMISSION_BURST = 128
 """What one receiver may be sent again of one track; a flood of requests gets no more."""
 
 RESEND_NS = 10_000_000
-"""A packet that is asked for again within this time is already on its way."""
+MAX_RESEND_NS = 200_000_000
+RESEND_SHARE = 0.8
+"""A packet that is asked for again within most of a round trip is already on its way."""
+
+PADDING = bytes(254) + b"\xff"
+"""The payload of a packet of padding alone (RFC 3550, 5.1), as long as can be."""
 
 STRETCHES = 4
 """Changes of layer that are remembered: more do not fall into the time of a retransmission."""
@@ -73,6 +78,7 @@ class DownTrack:
         "_joined",
         "_numbers",
         "_payload_type",
+        "_resend_ns",
         "_resent",
         "_rtx",
         "_rtx_sequence",
@@ -86,6 +92,7 @@ class DownTrack:
         "layer",
         "level",
         "probed",
+        "probed_octets",
         "resent_octets",
         "retransmitted",
         "ssrc",
@@ -107,10 +114,11 @@ class DownTrack:
         self.retransmitted = 0
         self.probed = 0
         """Packets sent once more unasked, to learn what the line can carry."""
+        self.probed_octets = 0
         self.resent_octets = 0
-        """Payload bytes of both."""
+        """Payload bytes of what was probed; of that and what was retransmitted."""
         self.budget: Allowance | None = None
-        """Bytes that may be sent again, where the line is narrow; shared by several."""
+        """Bytes that may be sent again; shared by several."""
         self._transport = transport
         self._up = up
         self._payload_type = payload_type
@@ -124,6 +132,7 @@ class DownTrack:
         """Where what was sent last ends, while there is no layer."""
         self._rtx: tuple[int, int] | None = None
         self._rtx_sequence = 0
+        self._resend_ns = RESEND_NS
         self._resent: dict[int, int] = {}
         """Until when a packet is not sent again, by the receiver's number."""
         self._again = Allowance(RETRANSMISSION_BURST, RETRANSMISSIONS_PER_S)
@@ -230,8 +239,11 @@ class DownTrack:
         """Send again what the receiver lacks, by the numbers that it knows.
 
         What we lack ourselves it gets when it comes. Numbers of an earlier binding lie before the
-        present one's, of which the track keeps nothing.
+        present one's, of which the track keeps nothing. In a pause nothing is: the picture begins
+        anew after it, and what withheld it is a line that has no room for the rest of the old one.
         """
+        if self.layer is None:
+            return
         if len(self._resent) > _MAX_RESENT:
             self._resent.clear()
         newest = self._newest_sent()
@@ -246,26 +258,41 @@ class DownTrack:
                 continue
             if not self._again.take(1, now_ns):
                 return
-            self._resent[wanted & 0xFFFF] = now_ns + RESEND_NS
+            self._resent[wanted & 0xFFFF] = now_ns + self._resend_ns
             self.retransmitted += 1
             self._send_again(number & 0xFFFF, *found)
 
-    def probe(self, room: int, now_ns: int) -> int:
-        """Send the newest packets once more, up to ``room`` bytes in all; returns how many went.
+    @property
+    def can_probe(self) -> bool:
+        """Whether the receiver takes a retransmission stream, and so what tries the line."""
+        return self._rtx is not None and not self.fresh
 
-        In the retransmission stream alone, where the receiver knows them for what they are.
+    def probe(self, room: float) -> int:
+        """Send what tries the line, up to ``room`` bytes in all; returns how many bytes.
+
+        The newest packets once more; where none is kept, in a pause, padding alone. In the
+        retransmission stream, where the receiver knows either for what it is.
         """
         newest, spent = self._newest_sent(), 0
         if self._rtx is None or newest is None:
             return 0
         for back in range(MAX_RETRANSMISSIONS):
             found = self._sent(newest - back)
+            if found is None and not back:
+                spent = self._pad(room)
+                break
             if found is None or spent + len(found[1]) > room:
                 break
             self.probed += 1
             spent += len(found[1])
             self._send_again((newest - back) & 0xFFFF, *found)
+        self.probed_octets += spent
         return spent
+
+    def wait_for(self, round_trip_ms: float | None) -> None:
+        """What is asked for again within ``round_trip_ms`` was sent already."""
+        wait_ns = RESEND_NS if round_trip_ms is None else int(round_trip_ms * RESEND_SHARE * 1e6)
+        self._resend_ns = min(max(wait_ns, RESEND_NS), MAX_RESEND_NS)
 
     def sender_report(self, now_ns: int) -> bytes | None:
         """Our report to the receiver: the publisher's, carried forward by the time since it came.
@@ -329,6 +356,18 @@ class DownTrack:
                     self._numbers,
                 )
             )
+
+    def _pad(self, room: float) -> int:
+        """Send packets of padding alone; returns their bytes."""
+        assert self._rtx is not None
+        payload_type, ssrc = self._rtx
+        count = min(int(room / len(PADDING)), MAX_RETRANSMISSIONS)
+        for _ in range(count):
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            self._transport.send(0xA0, payload_type, self._rtx_sequence, 0, ssrc, PADDING)
+        self.probed += count
+        self.resent_octets += count * len(PADDING)
+        return count * len(PADDING)
 
     def _newest_sent(self) -> int | None:
         """The newest number that the receiver may know, extended."""

@@ -8,6 +8,7 @@ left, and of that, what is sent again has its own bound. Not on the way of any p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from server.sfu.allocation import Picture, Reason, Share, allocate, enough_level
 from server.sfu.allowance import Allowance
@@ -27,6 +28,16 @@ REPAIR_SHARE = 0.15
 """Of what the line carries, this much at least may be pictures that are sent again."""
 
 REPAIR_BURST_S = 0.5
+
+FREE_REPAIR_SHARE = 0.5
+FREE_REPAIR_BURST_S = 1.0
+LEAST_REPAIR_BPS = 250_000
+"""Of what pictures take, what may be sent again while no limit is known, and how much at once: a
+line that is too narrow loses what is sent again as well, and the more the longer."""
+
+SOUND_REPAIR_SHARE = 1.0
+LEAST_SOUND_REPAIR_BPS = 32_000
+"""The same for sound, limit or not: half of it may get lost."""
 
 FRESH_NS = 2_000_000_000
 """A round trip measured longer ago says nothing of now."""
@@ -65,13 +76,18 @@ class Rationing:
         self.sent_bps = 0
         self._tell = tell
         self._told: dict[str, tuple[str | None, Reason | None]] = {}
-        self._before: dict[DownTrack, tuple[int, int, int, int, int]] = {}
+        self._before: dict[DownTrack, _Totals] = {}
         self._holes: dict[DownTrack, int] = {}
         """When a track last lacked packets on its way to us."""
         self._tick_ns = 0
         self._doubt_until_ns = 0
         """Until when what the receiver tells does not speak of what its line carries."""
         self._repair = Allowance(1 << 20, 1 << 20)
+        self._sound_repair = Allowance(LEAST_SOUND_REPAIR_BPS / 8, LEAST_SOUND_REPAIR_BPS / 8)
+        self._sound_bps = self._picture_bps = self._probed_bps = 0
+        self._probe_ns = 0
+        self._owed = 0.0
+        """Bytes of what tries the line that were due and did not fit."""
         self._needed_bps: int | None = None
         self._beside_bps = 0
 
@@ -98,16 +114,20 @@ class Rationing:
             self._doubt_until_ns = now_ns + CUT_COUNTS_NS
         # The newest: of sound alone it is told every five seconds.
         newest = max((r for _, _, r in sending), key=lambda r: r.round_trip_at_ns, default=None)
+        round_trip_ms = None
+        if newest is not None and now_ns - newest.round_trip_at_ns < FRESH_NS:
+            round_trip_ms = newest.round_trip_ms
+        for _, down, _ in sending:
+            down.wait_for(round_trip_ms)
         self.estimate.tick(
             now_ns,
             self.sent_bps,
             self._beside_bps,
             loss,
-            newest.round_trip_ms
-            if newest and now_ns - newest.round_trip_at_ns < FRESH_NS
-            else None,
+            round_trip_ms,
             self._needed_bps,
             trusted=now_ns >= self._doubt_until_ns,
+            can_probe=any(up.is_video and down.can_probe for up, down, _ in sending),
         )
         self.choose(sending)
 
@@ -127,7 +147,7 @@ class Rationing:
         self._needed_bps = None
         if allocation.next_bps is not None:
             self._needed_bps = int(allocation.next_bps * (1.0 + loss)) + self._beside_bps
-        self._bound_repair(videos, allocation.bps)
+        self._bound_repair(sending, allocation.bps)
         told = {
             up.track_id: _told(down, share)
             for (up, down, _), share in zip(offered, allocation.shares, strict=True)
@@ -143,42 +163,43 @@ class Rationing:
 
     def probe(self, sending: Sending, now_ns: int) -> None:
         """Send one portion of what tries the line, where that is due."""
-        more_bps = self.estimate.probe_bps - self.sent_bps
-        if more_bps <= 0:
-            return
+        elapsed_ns, self._probe_ns = now_ns - self._probe_ns, now_ns
+        more_bps = self.estimate.probe_bps - (self.sent_bps - self._probed_bps)
+        # What did not fit into whole packets is sent with the next portion; a pause is not made up.
+        self._owed += max(more_bps, 0) / 8 * min(elapsed_ns / 1e9, TICK_S)
         for up, down, _ in sending:
-            if up.is_video and down.probe(int(more_bps / 8 * TICK_S / SPREAD) + 600, now_ns):
-                return
+            if up.is_video and self._owed > 0:
+                self._owed -= down.probe(self._owed)
+        self._owed = min(self._owed, max(more_bps, 0) / 8 * TICK_S)
 
     def _measure(self, sending: Sending, now_ns: int) -> float:
         """Bring rates up to date; the share that was lost on the way since the last tick."""
         elapsed_ns, self._tick_ns = now_ns - self._tick_ns, now_ns
-        octets = beside = packets = lost = 0
+        media = {True: 0, False: 0}
+        again = {True: 0, False: 0}
+        probed = packets = lost = 0
         before, self._before = self._before, {}
         for up, down, reception in sending:
-            counts = down.counts
-            now = (
-                counts.octets + down.resent_octets + down.packets * (12 + PACKET_OVERHEAD),
-                counts.packets,
-                reception.missed - counts.missed,
-                reception.lost - counts.lost,
-                counts.missed + counts.lost,
-            )
+            now = _totals(down, reception)
             self._before[down] = now
             if down not in before:
                 continue
-            then = before[down]
-            octets += now[0] - then[0]
-            beside += 0 if up.is_video else now[0] - then[0]
-            sent = now[1] - then[1]
-            if now[4] - then[4] > HOLE_SHARE * sent:
+            new = _Totals(*(a - b for a, b in zip(now, before[down], strict=True)))
+            media[up.is_video] += new.octets
+            again[up.is_video] += new.again
+            probed += new.probed
+            if new.lacked > HOLE_SHARE * new.packets:
                 self._holes[down] = now_ns
             if now_ns - self._holes.get(down, -HOLE_COUNTS_NS) >= HOLE_COUNTS_NS:
-                packets += sent
-                lost += max(now[2] - then[2], now[3] - then[3], 0)
+                packets += new.packets
+                lost += max(new.missed, new.lost, 0)
         self._holes = {down: at_ns for down, at_ns in self._holes.items() if down in self._before}
         scale = 8_000_000_000 / max(elapsed_ns, 1)
-        self.sent_bps = int(octets * scale)
+        self.sent_bps = int((sum(media.values()) + sum(again.values())) * scale)
+        self._probed_bps = int(probed * scale)
+        self._picture_bps = int(media[True] * scale)
+        self._sound_bps = int((self._sound_bps + media[False] * scale) / 2)
+        beside = media[False] + again[False]
         self._beside_bps = int((self._beside_bps + beside * scale) / 2)
         return min(lost / packets, 1.0) if packets > 0 else 0.0
 
@@ -195,16 +216,46 @@ class Rationing:
             level=arriving.index(down.layer) if down.layer in arriving else None,
         )
 
-    def _bound_repair(self, videos: Sequence[tuple[UpTrack, DownTrack]], taken_bps: int) -> None:
-        limit_bps = self.estimate.bps
+    def _bound_repair(self, sending: Sending, taken_bps: int) -> None:
+        """How much may be sent again from now on; ``taken_bps`` is what the pictures take."""
+        limit_bps, burst_s = self.estimate.bps, REPAIR_BURST_S
         if limit_bps is None:
-            for _, down in videos:
-                down.budget = None
-            return
-        room_bps = max(limit_bps - self._beside_bps - taken_bps, limit_bps * REPAIR_SHARE)
-        self._repair.change(room_bps / 8 * REPAIR_BURST_S, room_bps / 8)
-        for _, down in videos:
-            down.budget = self._repair
+            burst_s = FREE_REPAIR_BURST_S
+            room_bps = max(self._picture_bps * FREE_REPAIR_SHARE, LEAST_REPAIR_BPS)
+        else:
+            room_bps = max(limit_bps - self._beside_bps - taken_bps, limit_bps * REPAIR_SHARE)
+        self._repair.change(room_bps / 8 * burst_s, room_bps / 8)
+        sound_bps = max(self._sound_bps * SOUND_REPAIR_SHARE, LEAST_SOUND_REPAIR_BPS)
+        self._sound_repair.change(sound_bps / 8 * FREE_REPAIR_BURST_S, sound_bps / 8)
+        for up, down, _ in sending:
+            down.budget = self._repair if up.is_video else self._sound_repair
+
+
+class _Totals(NamedTuple):
+    """What was sent of one track since it is, and what became of it."""
+
+    octets: int
+    again: int
+    probed: int
+    packets: int
+    missed: int
+    lost: int
+    lacked: int
+    """Packets that did not reach us."""
+
+
+def _totals(down: DownTrack, reception: Reception) -> _Totals:
+    counts = down.counts
+    overhead = 12 + PACKET_OVERHEAD
+    return _Totals(
+        octets=counts.octets + counts.packets * overhead,
+        again=down.resent_octets + (down.retransmitted + down.probed) * overhead,
+        probed=down.probed_octets + down.probed * overhead,
+        packets=counts.packets,
+        missed=reception.missed - counts.missed,
+        lost=reception.lost - counts.lost,
+        lacked=counts.missed + counts.lost,
+    )
 
 
 def _level(up: UpTrack, picture: Picture, share: Share) -> int | None:

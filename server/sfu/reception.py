@@ -39,7 +39,7 @@ class Reception:
         self.missed = 0
         self.round_trip_ms: float | None = None
         self.round_trip_at_ns = 0
-        """When that was measured."""
+        """When our report that it was measured with had reached the receiver, about."""
         self._asked: int | None = None
         self._lost_before: int | None = None
         self._sent: dict[int, int] = {}
@@ -57,13 +57,15 @@ class Reception:
         if self._lost_before is not None:
             self.lost += report.packets_lost - self._lost_before
         self._lost_before = report.packets_lost
-        sent_ns = self._sent.get(report.lsr)
+        # While nothing is sent, a receiver names our last report again and again: what its way was
+        # like is told by the first answer, and not news after that.
+        sent_ns = self._sent.pop(report.lsr, None)
         if sent_ns is not None:
             round_trip_ms = (now_ns - sent_ns) / 1e6 - report.dlsr * 1000 / 65536
             # Clocks tick at their own pace: a hair below zero is zero.
             if -1.0 < round_trip_ms < MAX_ROUND_TRIP_MS:
                 self.round_trip_ms = max(round_trip_ms, 0.0)
-                self.round_trip_at_ns = now_ns
+                self.round_trip_at_ns = now_ns - report.dlsr * 1_000_000_000 // 65536
 
     def asked(self, sequences: Iterable[int]) -> None:
         """Take a request to send again (16-bit numbers); repeated requests count once."""

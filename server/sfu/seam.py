@@ -1,7 +1,8 @@
 """Datagram to plain RTP and back: the only file that touches private names of aiortc and aioice.
 
-First on a packet's path (a datagram arrives here), and last (a rewritten packet leaves here);
-between the two come :mod:`server.sfu.uptrack` and :mod:`server.sfu.downtrack`.
+Before this in a packet's path: :mod:`server.sfu.port`. After it: the peer whose packet it is, of a
+publisher :mod:`server.sfu.publish_peer`. On the way out :mod:`server.sfu.downtrack` comes before
+it, and an outlet of :mod:`server.sfu.datagrams` after it.
 
 aiortc brings ICE (RFC 8445), DTLS (RFC 9147, RFC 5764) and the SRTP keys; its receiver and sender,
 which decode, poll and queue, stay out of the path. What is taken from its inside, and why:
@@ -26,6 +27,7 @@ import ipaddress
 import logging
 import secrets
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -58,6 +60,9 @@ MAX_REMOTE_CANDIDATES = 64
 
 CONNECT_S = 30.0
 """ICE and DTLS take no longer; whoever answers and then never comes holds nothing of ours."""
+
+MAX_ASKED = 64
+"""Checks whose answers are timed; of older ones nothing is learned."""
 
 _PROFILE_ORDER = (
     b"SRTP_AEAD_AES_128_GCM",
@@ -94,6 +99,8 @@ class _Path(asyncio.DatagramTransport):
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Send one datagram of STUN, DTLS or RTCP."""
         if not self._closing and addr is not None:
+            if data[:2] == b"\0\1":
+                self._protocol.ask(data[8:20])
             self.port.send(data, addr, self._protocol)
 
     def is_closing(self) -> bool:
@@ -117,6 +124,8 @@ class _Protocol(aioice.ice.StunProtocol):
     def __init__(self, receiver: _Connection, port: MediaPort) -> None:
         super().__init__(receiver)
         self.take: TakeDatagram = _nowhere
+        self.asked: dict[bytes, float] = {}
+        """When our checks went out that are not answered yet, by transaction."""
         self.transport = _Path(port, self)
         self.local_candidate = Candidate(
             foundation=candidate_foundation("host", "udp", port.host),
@@ -128,12 +137,21 @@ class _Protocol(aioice.ice.StunProtocol):
             type="host",
         )
 
+    def ask(self, transaction: bytes) -> None:
+        """A check goes out; of one that is repeated the last counts: the line is not slower."""
+        while len(self.asked) >= MAX_ASKED:
+            del self.asked[next(iter(self.asked))]
+        self.asked[transaction] = time.monotonic()
+
     def take_dtls(self, datagram: bytes) -> None:
         """Part of the handshake."""
         self.receiver.data_received(datagram, 1)
 
     def take_stun(self, datagram: bytes, address: tuple[str, int]) -> None:
         """A check, or the answer to one; one with an attribute of a wrong size is dropped."""
+        at = self.asked.pop(datagram[8:20], None)
+        if at is not None:
+            self.receiver.answered(time.monotonic() - at)
         # aioice does not expect an attribute that is too short for its value.
         with contextlib.suppress(struct.error, IndexError):
             self.datagram_received(datagram, address)
@@ -146,6 +164,11 @@ class _Connection(aioice.ice.Connection):
         super().__init__(ice_controlling=False, local_username=secrets.token_hex(8))
         self._ports = ports
         self.on_nominated: Callable[[], None] = lambda: None
+        self.round_trip_s: float | None = None
+
+    def answered(self, round_trip_s: float) -> None:
+        """A check was answered after this time."""
+        self.round_trip_s = min(round_trip_s, self.round_trip_s or round_trip_s)
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: int = 5
@@ -224,6 +247,12 @@ class MediaTransport:
         return self._protect_rtcp is not None and not self._closed
 
     @property
+    def round_trip_ms(self) -> float | None:
+        """The shortest round trip of a check of ICE; before media, the line's own."""
+        seconds = self._connection.round_trip_s
+        return None if seconds is None else seconds * 1000
+
+    @property
     def ice_parameters(self) -> RTCIceParameters:
         """User name fragment and password of this side."""
         return self._gatherer.getLocalParameters()
@@ -234,7 +263,7 @@ class MediaTransport:
         return self._dtls.getLocalParameters().fingerprints
 
     async def gather(self) -> list[str]:
-        """Open the sockets; return ``candidate:`` attribute values for the session description."""
+        """Open the ports; return ``candidate:`` attribute values for the session description."""
         await self._gatherer.gather()
         lines = []
         for candidate in self._connection.local_candidates:
@@ -334,7 +363,7 @@ class MediaTransport:
         pair.protocol.transport.sendto(protect(packet), pair.remote_addr)
 
     async def close(self) -> None:
-        """End DTLS and ICE, close the sockets. Can be called more than once."""
+        """End DTLS and ICE, let go of the ports. Can be called more than once."""
         if self._closed:
             return
         self._closed = True

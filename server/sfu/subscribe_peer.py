@@ -205,6 +205,8 @@ class SubscribePeer:
         )
 
     def _on_connected(self) -> None:
+        if self._transport.round_trip_ms is not None:
+            self.rationing.estimate.begin(self._transport.round_trip_ms, time.monotonic_ns())
         for up, down in self._pairs.values():
             up.request_key_frame(down)
         self._reports = asyncio.create_task(self._report_loop())

@@ -83,3 +83,11 @@ def test_it_fits_and_stays(budget: int, wanted: list[Picture]) -> None:
         assert made.next_bps > budget
         better = allocate(int(made.next_bps * UP_MARGIN), now)
         assert better.bps > made.bps
+
+
+def test_a_place_that_moves_a_little_changes_no_picture() -> None:
+    # 480 and 448 pixels by turns, as when a line of text comes and goes: whatever is sent stays.
+    assert [enough_level(camera(shown, level=1)) for shown in (480, 448, 480)] == [1, 1, 1]
+    assert enough_level(camera(480, level=2)) == 2
+    assert enough_level(camera(448, level=2)) == 1
+    assert enough_level(camera(520, level=1)) == 2

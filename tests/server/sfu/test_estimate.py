@@ -167,6 +167,30 @@ def test_what_the_receivers_estimate_does_alone_lowers_nothing() -> None:
     assert made.bps is None
 
 
+def test_an_estimate_that_is_low_already_is_believed_when_loss_agrees_for_a_while() -> None:
+    made, now_ns = Estimate(), 100 * SECOND
+    for remb in range(200_000, 140_000, -6_000):  # never by so much that it is a fall
+        now_ns += TICK
+        made.remb(remb, now_ns)
+        made.tick(now_ns, 140_000, SOUND_BPS, 0.15, 60.0, None)
+    for _ in range(4):
+        now_ns += TICK
+        made.tick(now_ns, 490_000, SOUND_BPS, 0.45, 60.0, None)
+    assert made.bps is not None
+    assert made.bps < 250_000
+
+
+def test_the_queue_of_a_line_that_was_full_from_the_first_packet_on_is_seen() -> None:
+    made, now_ns = Estimate(), 100 * SECOND
+    made.begin(60.0, now_ns)
+    for remb in range(300_000, 240_000, -6_000):
+        now_ns += TICK
+        made.remb(remb, now_ns)
+        made.tick(now_ns, 490_000, SOUND_BPS, 0.0, 260.0, None)
+    assert made.bps is not None
+    assert made.bps < 350_000
+
+
 def test_loss_that_begins_while_the_estimate_falls_costs_some_seconds_at_most() -> None:
     line = Line(10e6)
     line.run(20)

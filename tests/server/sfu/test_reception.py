@@ -50,6 +50,15 @@ def test_an_answer_to_a_report_that_is_not_ours_says_nothing() -> None:
     assert reception.round_trip_ms is None
 
 
+def test_a_report_that_is_answered_again_tells_nothing_new() -> None:
+    reception = Reception()
+    reception.sent(sender_report(1 << 32), 0)
+    reception.reported(report(lsr=1 << 16, dlsr=65536), 1260 * MS)
+    assert (reception.round_trip_ms, reception.round_trip_at_ns) == (260.0, 260 * MS)
+    reception.reported(report(lsr=1 << 16, dlsr=4 * 65536), 4180 * MS)
+    assert (reception.round_trip_ms, reception.round_trip_at_ns) == (260.0, 260 * MS)
+
+
 def test_only_the_last_reports_are_remembered() -> None:
     reception = Reception()
     for second in range(MAX_REPORTS + 1):
