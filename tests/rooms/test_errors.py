@@ -23,6 +23,12 @@ def test_the_tree_shows_each_code_under_its_group():
             assert group is not None and issubclass(REGISTRY[found[1]], group)
 
 
+def test_every_error_is_imported_from_the_package():
+    groups = set(re.findall(r"├── ([A-Z]\w+)", errors.__doc__ or ""))
+    classes = {cls.__name__ for cls in REGISTRY.values()}
+    assert set(errors.__all__) == classes | groups | {"TingxunError", "REGISTRY", "Fault"}
+
+
 @pytest.mark.parametrize("code", sorted(REGISTRY))
 def test_every_error_says_whose_fault_it_is_and_what_to_do(code):
     cls = REGISTRY[code]

@@ -7,7 +7,8 @@ import pytest
 
 import rooms
 
-SOURCES = sorted(Path(rooms.__file__).parent.glob("*.py"))
+ROOMS = Path(rooms.__file__).parent
+SOURCES = sorted(ROOMS.rglob("*.py"))
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "getenv", "urandom"}
 ALLOWED_IMPORTS = {
     "__future__",
@@ -22,7 +23,7 @@ ALLOWED_IMPORTS = {
 }
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOMS)))
 def test_only_pure_modules_are_imported_and_no_clock_is_read(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
