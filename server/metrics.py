@@ -49,7 +49,7 @@ _BY_KIND = {
 
 _WHOLE = {
     "overloads": ("line_overloads", "Times that a receiver's line turned out to carry too little."),
-    "unknown": ("rtp_unknown", "Packets from senders that belong to no track."),
+    "unknown": ("rtp_unknown", "Packets from senders that belong to no track, or make no sense."),
     "rejected": ("datagrams_rejected", "Datagrams that SRTP refused: forged, replayed, damaged."),
     "rtcp_refused": ("rtcp_refused", "RTCP packets left unread: more than anybody honest sends."),
     "strangers": ("datagrams_strange", "Datagrams at the media port that belong to nobody."),

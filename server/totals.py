@@ -70,7 +70,7 @@ def _read(part: Part) -> Mapping[str, int]:
         case PublishPeer():
             return {
                 "rejected": part.rejected,
-                "unknown": part.unknown,
+                "unknown": part.unknown + part.rtcp.malformed,
                 "rtcp_refused": part.rtcp.refused,
             }
         case SubscribePeer():

@@ -1,17 +1,11 @@
 """How much of something a peer may cause: so much at once, and so much a second.
 
 Floods are bounded by it without being answered: of requests in :mod:`server.sfu.downtrack`, of
-RTCP in its two kinds of peers. No clock: time is given.
+RTCP in :mod:`server.sfu.rtcp`; and what is sent again, by :mod:`server.sfu.rationing`. No clock:
+time is given.
 """
 
 from __future__ import annotations
-
-RTCP_BYTES_PER_S = 128 << 10
-RTCP_PACKET_BYTES = 64
-"""RTCP costs by its length, each packet this much more; what is beyond the rate is not read.
-
-At 20 % loss a receiver of a dozen pictures needs a fifth of it.
-"""
 
 
 class Allowance:
@@ -39,8 +33,3 @@ class Allowance:
             return False
         self._left -= amount
         return True
-
-
-def rtcp_allowance() -> Allowance:
-    """What RTCP of one peer is read."""
-    return Allowance(RTCP_BYTES_PER_S, RTCP_BYTES_PER_S)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiortc import RTCCertificate
-from aiortc.rtp import RtcpPacket, RtcpReceiverInfo, RtcpSrPacket
+from aiortc.rtp import RtcpReceiverInfo, RtcpSrPacket
 
 from server.sfu import rtp, sdp
-from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.estimate import Uplink
 from server.sfu.layer import Layer
 from server.sfu.port import MediaPorts
 from server.sfu.pulse import until_next
+from server.sfu.rtcp import RtcpIntake
 from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
 
@@ -66,6 +66,7 @@ class PublishPeer:
         """Of the session's moments: what is not done for each packet is done then."""
         self.unknown = 0
         """Packets with an SSRC that belongs to none of the tracks."""
+        self.rtcp = RtcpIntake()
         self.tracks: dict[str, UpTrack] = {}
         """What is bound, by media section (mid)."""
         self._transport = MediaTransport(certificate, ports, controlling=False)
@@ -83,7 +84,6 @@ class PublishPeer:
         """At the last report: the time; bytes, packets and missed packets of all tracks."""
         self._shares: dict[UpTrack, tuple[int, int, int]] = {}
         """By track: time and bytes at the last report, and for how many more it is silenced."""
-        self.rtcp = rtcp_allowance()
         self._version = 0
         self._candidates: tuple[str, ...] | None = None
         self._reports: asyncio.Task[None] | None = None
@@ -245,14 +245,7 @@ class PublishPeer:
 
     def _on_rtcp(self, packet: bytes) -> None:
         now_ns = time.monotonic_ns()
-        if not self.rtcp.take(len(packet) + RTCP_PACKET_BYTES, now_ns):
-            return
-        try:
-            parts = RtcpPacket.parse(packet)
-        except ValueError:
-            self.unknown += 1
-            return
-        for part in parts:
+        for part in self.rtcp.parts(packet, now_ns) or ():
             if isinstance(part, RtcpSrPacket):
                 self._take_report(part, now_ns)
 

@@ -17,7 +17,6 @@ from aiortc.rtp import (
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
-    RtcpPacket,
     RtcpPsfbPacket,
     RtcpRrPacket,
     RtcpRtpfbPacket,
@@ -27,12 +26,12 @@ from aiortc.rtp import (
 
 from rooms.errors import SdpInvalid
 from server.sfu import rtp, sdp
-from server.sfu.allowance import RTCP_PACKET_BYTES, rtcp_allowance
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
 from server.sfu.pulse import until_next
 from server.sfu.rationing import SPREAD, TICK_PULSES, TICK_S, Rationing, Told
 from server.sfu.reception import Reception
+from server.sfu.rtcp import RtcpIntake
 from server.sfu.seam import MediaTransport
 from server.sfu.uptrack import UpTrack
 
@@ -64,6 +63,7 @@ class SubscribePeer:
         """Which layers of what is sent this receiver gets."""
         self.heard_ns = 0
         """When the receiver last sent RTCP; 0 before it has."""
+        self.rtcp = RtcpIntake()
         self._transport = MediaTransport(certificate, ports, controlling=controlling)
         self._transport.on_rtcp = self._on_rtcp
         self._transport.on_closed = lambda: on_closed(self)
@@ -73,7 +73,6 @@ class SubscribePeer:
         self._sections: list[sdp.SendingMedia] = []
         self._pairs: dict[str, tuple[UpTrack, DownTrack]] = {}
         self._receptions: dict[int, Reception] = {}
-        self.rtcp = rtcp_allowance()
         self._answered = True
         self._changed = False
         self._started = False
@@ -213,11 +212,8 @@ class SubscribePeer:
 
     def _on_rtcp(self, packet: bytes) -> None:
         now_ns = time.monotonic_ns()
-        if not self.rtcp.take(len(packet) + RTCP_PACKET_BYTES, now_ns):
-            return
-        try:
-            parts = RtcpPacket.parse(packet)
-        except ValueError:
+        parts = self.rtcp.parts(packet, now_ns)
+        if parts is None:
             return
         self.heard_ns = now_ns
         for part in parts:

@@ -139,6 +139,7 @@ async def test_forwards_picture_and_sound(call: Call) -> None:
     await until(lambda: call.frames["video"] > 5 and call.frames["audio"] > 5)
     assert call.key_frame_requests > 0
     assert call.up["video"].unexpected == call.publish_peer.unknown == 0
+    assert call.publish_peer.rtcp.malformed == call.subscribe_peer.rtcp.malformed == 0
 
 
 async def test_a_track_added_and_removed_while_connected(call: Call) -> None:
