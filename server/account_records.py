@@ -7,7 +7,7 @@ Tokens are 256 random bits, so that a fast hash without salt is enough for them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rooms.errors import NameTaken
 from rooms.moment import format_wall
-from server import schema
+from server import clock, schema
 from server.database import Database
 
 SystemRole = Literal["admin", "officer", "terminal", "reviewer"]
@@ -71,7 +71,7 @@ class AccountRecords:
             site_id=account.site_id,
             password_hash=password_hash,
             must_change_password=account.must_change_password,
-            created_wall=_wall(),
+            created_wall=clock.wall(),
         )
         try:
             await self._run(lambda connection: connection.execute(statement).close())
@@ -140,7 +140,7 @@ class AccountRecords:
         table = schema.tokens
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.expires_wall <= _wall()))
+            connection.execute(delete(table).where(table.c.expires_wall <= clock.wall()))
             connection.execute(
                 insert(table).values(
                     sha256=sha256,
@@ -159,7 +159,7 @@ class AccountRecords:
             select(*_SHOWN)
             .join(table, table.c.account_id == schema.accounts.c.id)
             .where(table.c.sha256 == sha256, table.c.kind == "sign_in")
-            .where(table.c.expires_wall > _wall())
+            .where(table.c.expires_wall > clock.wall())
         )
 
         def work(connection: Connection) -> Account | None:
@@ -174,7 +174,7 @@ class AccountRecords:
         statement = (
             delete(table)
             .where(table.c.sha256 == sha256, table.c.kind == "ticket")
-            .where(table.c.expires_wall > _wall())
+            .where(table.c.expires_wall > clock.wall())
             .returning(table.c.account_id)
         )
         return await self._run(lambda connection: connection.scalar(statement))
@@ -183,7 +183,3 @@ class AccountRecords:
         """End one sign-in."""
         statement = delete(schema.tokens).where(schema.tokens.c.sha256 == sha256)
         await self._run(lambda connection: connection.execute(statement).close())
-
-
-def _wall() -> str:
-    return format_wall(datetime.now(UTC))

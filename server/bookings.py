@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, insert, or_, select
 
 from rooms.errors import BookingConflict, RoomUnknown
 from rooms.moment import format_wall, parse_wall
-from rooms.phases import Phase
+from rooms.phases import ENDED, Phase
 from rooms.roles import Role
 from rooms.session import Assignment, Session, SessionKind
-from server import schema
+from server import clock, schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def store_booking(
             detention_room_id=detention_room_id,
             phase=Phase.SCHEDULED.value,
             booked_by=booked_by,
-            booked_wall=format_wall(datetime.now(UTC)),
+            booked_wall=clock.wall(),
         )
     )
     connection.execute(
@@ -119,7 +119,7 @@ def store_booking(
     )
 
 
-_OVER = (Phase.CLOSING.value, Phase.CLOSED.value, Phase.SEALED.value)
+_OVER = tuple(phase.value for phase in ENDED)
 """Phases in which a session no longer needs its rooms and people."""
 
 

@@ -6,12 +6,17 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rooms.moment import Moment
+from rooms.moment import Moment, format_wall
 
 
 def now() -> Moment:
     """The present moment. The monotonic clock is the machine's: all its processes share it."""
     return Moment(time.monotonic_ns() // 1000, datetime.now(UTC))
+
+
+def wall() -> str:
+    """The wall time now, as it is stored."""
+    return format_wall(datetime.now(UTC))
 
 
 def boot_id() -> str:

@@ -20,7 +20,7 @@ from aiortc import RTCCertificate
 from recorder import wire
 from rooms import commands, events
 from rooms.errors import Internal
-from rooms.phases import Phase, RecordingState
+from rooms.phases import ENDED, Phase, RecordingState
 from rooms.room import Room
 from server import clock
 from server.attendance import Attendance
@@ -45,9 +45,6 @@ logger = logging.getLogger(__name__)
 LAMP_S = 1.0
 
 RECEIVING_NS = 10_000_000_000
-
-ENDED = frozenset({Phase.CLOSING, Phase.CLOSED, Phase.SEALED})
-"""Phases in which nothing is passed on any more."""
 
 
 class Conductor:

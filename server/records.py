@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from rooms.errors import ArchiveUnknown, SessionUnknown
 from rooms.moment import format_wall
 from rooms.phases import Phase
 from rooms.session import Session
-from server import schema
+from server import clock, schema
 from server.bookings import Booking, Place, load_bookings, places_by_id, store_booking
 from server.database import Database
 from server.stored_archives import StoredArchive, load_archives
@@ -139,16 +139,8 @@ class Records:
     async def set_opened(self, session_id: str, boot_id: str, opened_mono_us: int) -> None:
         """Store the monotonic time at which the session clock is 0, and of which boot it is."""
         values = {"boot_id": boot_id, "opened_mono_us": opened_mono_us}
-
-        def work(connection: Connection) -> None:
-            table = schema.clocks
-            changed = connection.execute(
-                update(table).where(table.c.session_id == session_id).values(**values)
-            )
-            if changed.rowcount == 0:
-                connection.execute(insert(table).values(session_id=session_id, **values))
-
-        await self._run(work)
+        key = schema.clocks.c.session_id
+        await self._run(lambda connection: _put(connection, key, session_id, values))
 
     async def opened(self, session_id: str) -> tuple[str, int] | None:
         """What :meth:`set_opened` stored last."""
@@ -167,17 +159,9 @@ class Records:
 
     async def set_archive(self, session_id: str, archive_id: str, path: str | Path) -> None:
         """Store where the archive of a session lies; said again, the new path holds."""
-        values = {"session_id": session_id, "path": str(path), "stored_wall": _now()}
-
-        def work(connection: Connection) -> None:
-            table = schema.archives
-            changed = connection.execute(
-                update(table).where(table.c.id == archive_id).values(**values)
-            )
-            if changed.rowcount == 0:
-                connection.execute(insert(table).values(id=archive_id, **values))
-
-        await self._run(work)
+        values = {"session_id": session_id, "path": str(path), "stored_wall": clock.wall()}
+        key = schema.archives.c.id
+        await self._run(lambda connection: _put(connection, key, archive_id, values))
 
     async def archives(self, account_id: str | None = None) -> list[StoredArchive]:
         """Archives, newest first: all of them, or those of sessions with a seat for one person."""
@@ -191,8 +175,11 @@ class Records:
         return found[0]
 
 
-def _now() -> str:
-    return format_wall(datetime.now(UTC))
+def _put(connection: Connection, key: Column[str], name: str, values: Mapping[str, object]) -> None:
+    """Store the row whose ``key`` is ``name``, over the one that is there already."""
+    changed = connection.execute(update(key.table).where(key == name).values(**values))
+    if changed.rowcount == 0:
+        connection.execute(insert(key.table).values({key.name: name, **values}))
 
 
 def _append(connection: Connection, session_id: str, records: Sequence[Mapping[str, Any]]) -> int:
