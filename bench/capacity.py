@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import media, processes, report, servers, sessions
-from bench.command import prepare, run, say, start
+from bench.command import JsonOutput, prepare, run, say, show, start
 from bench.packets import Tally
 from bench.sessions import Account
 from bench.windows import Window, window
@@ -271,7 +271,7 @@ def main(
     step: Annotated[int, typer.Option(help="So close is close enough.", min=1)] = 3,
     most: Annotated[int, typer.Option(help="No more sessions than this.", min=1)] = 60,
     evidence: Annotated[Evidence, typer.Option(help="What is displayed.")] = Evidence.FILM,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Find how many recorded interrogations one core holds."""
     cpus, encoded = prepare("gcm")
@@ -281,11 +281,7 @@ def main(
         return next_count(steps, least, step, most)
 
     steps = run(_run(cpus, encoded, following, seconds, fps))
-    reached = targets(steps)
-    if json_output:
-        print(report.as_json([s.to_json() for s in steps], reached))
-    else:
-        print(f"{table(steps)}\n\n{report.targets_text(reached)}")
+    show([s.to_json() for s in steps], table(steps), targets(steps), json_output=json_output)
 
 
 if __name__ == "__main__":

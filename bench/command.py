@@ -1,19 +1,22 @@
-"""What the commands have in common: starting, stopping in order, saying things aside."""
+"""What the commands have in common: starting, stopping in order, the result, things said aside."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
 
-from bench import load, media, processes, servers
+from bench import load, media, processes, report, servers
 
 _T = TypeVar("_T")
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+"""The option of every command that :func:`show` is told."""
+
 _STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -21,6 +24,20 @@ _STOPPED = 130
 def say(text: str) -> None:
     """A line on standard error: standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    text: str,
+    reached: Sequence[report.Target],
+    *,
+    json_output: bool,
+) -> None:
+    """The result on standard output: the rows as one object, or as the table ``text``."""
+    if json_output:
+        print(report.as_json(rows, reached))
+    else:
+        print(f"{text}\n\n{report.targets_text(reached)}")
 
 
 def start(main: Callable[..., None]) -> None:

@@ -6,8 +6,8 @@ A child process, ``python -m bench.floor PROFILE``, that does nothing but wait (
 are fixed, who receives whom is told on its standard input as ``{"SENDER": [RECEIVER, ...]}`` of UDP
 ports. What it costs is the system's share, the waking up above all, and libsrtp's.
 
-The clients send and count as :mod:`bench.load` does. Here, as only in :mod:`server.sfu.seam`
-otherwise, private names of pylibsrtp are used.
+The clients send and count as :mod:`bench.load` does. libsrtp itself, which pylibsrtp keeps private,
+comes from :mod:`server.sfu.seam`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from pylibsrtp import Policy, Session
-from pylibsrtp._binding import ffi, lib
 
 from bench import processes
 from bench.load import Receiving
@@ -32,7 +31,8 @@ from bench.media import FPS, Media
 from bench.packets import Tally
 from bench.sending import Numbers, Stream
 from server.sfu import rtp
-from server.sfu.datagrams import Inbox, Outlet, Post, sockaddr
+from server.sfu.datagrams import Inbox, Outlet, Post, ffi, sockaddr
+from server.sfu.seam import context_of, protect, unprotect
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 10.0
@@ -78,11 +78,9 @@ def serve(profile: str) -> None:
             if port not in outlets:
                 outbound = _session(profile, outbound=True)
                 sessions.append(outbound)
-                outlets[port] = Outlet(
-                    post, sockaddr(HOST, port), lib.srtp_protect, outbound._srtp[0]
-                )
+                outlets[port] = Outlet(post, sockaddr(HOST, port), protect, context_of(outbound))
         key = sockaddr(HOST, int(sender))[2:8]
-        routes[key] = (inbound._srtp[0], [outlets[port].send for port in receivers])
+        routes[key] = (context_of(inbound), [outlets[port].send for port in receivers])
     post.collecting = True
     poll = select.epoll()
     poll.register(sock.fileno(), select.EPOLLIN)
@@ -92,7 +90,7 @@ def serve(profile: str) -> None:
 def _forward(
     poll: select.epoll, inbox: Inbox, post: Post, routes: dict[bytes, tuple[Any, list[Any]]]
 ) -> None:
-    length, unprotect, unpack = ffi.new("int *"), lib.srtp_unprotect, rtp.HEADER.unpack_from
+    length, unpack = ffi.new("int *"), rtp.HEADER.unpack_from
     while True:
         poll.poll()
         while (count := inbox.read()) > 0:
@@ -149,7 +147,7 @@ class Floor:
         self._sessions.append(session)
         receiving, inbox, length = Receiving(tally), Inbox(sock), ffi.new("int *")
         receiving.payload_types = {_PAYLOAD_TYPES[media.codec]: True, _PAYLOAD_TYPES["opus"]: False}
-        context, unprotect = session._srtp[0], lib.srtp_unprotect
+        context = context_of(session)
 
         def readable() -> None:
             while (count := inbox.read()) > 0:
@@ -165,7 +163,7 @@ class Floor:
         self._sessions.append(session)
         post = Post(sock, asyncio.get_running_loop().call_soon)
         name = sockaddr(HOST, self._port)
-        outlet = Outlet(post, name, lib.srtp_protect, session._srtp[0])
+        outlet = Outlet(post, name, protect, context_of(session))
         for codec, frames in ((media.codec, media.video), ("opus", media.audio)):
             numbers = Numbers(codec, _PAYLOAD_TYPES[codec], rtp.random_ssrc())
             stream = Stream(outlet, post, numbers, frames, tally)

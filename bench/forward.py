@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import floor, media, processes, report, servers, sessions
-from bench.command import janus_present, prepare, run, say, start
+from bench.command import JsonOutput, janus_present, prepare, run, say, show, start
 from bench.load import PROFILES
 from bench.packets import Tally
 from bench.videoroom import video_room
@@ -279,7 +279,7 @@ def main(
     with_floor: Annotated[
         bool, typer.Option("--floor/--no-floor", help="Measure the least possible in Python too.")
     ] = True,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Compare what forwarding costs with Janus VideoRoom."""
     wanted = [scenario for scenario in scenarios() if re.search(rows, scenario.name)]
@@ -289,11 +289,7 @@ def main(
     cpus, encoded = prepare(profile.value, codec.value.upper())
     bench = Bench(cpus, encoded, profile.value, seconds, windows, with_janus, with_floor)
     found = run(_run(bench, wanted))
-    reached = targets(found)
-    if json_output:
-        print(report.as_json([row.to_json() for row in found], reached))
-    else:
-        print(f"{table(found)}\n\n{report.targets_text(reached)}")
+    show([row.to_json() for row in found], table(found), targets(found), json_output=json_output)
 
 
 if __name__ == "__main__":

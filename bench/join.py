@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import media, processes, report, servers, sessions
-from bench.command import prepare, run, say, start
+from bench.command import JsonOutput, prepare, run, say, show, start
 from bench.packets import KeyFrameWatch, Reception, Tally
 
 FIRST_LIMIT_MS = 500.0
@@ -149,16 +149,12 @@ def main(
     repeats: Annotated[int, typer.Option(help="Joins for each row.", min=1)] = 20,
     least: Annotated[int, typer.Option(help="Participants that publish: from.", min=1)] = 1,
     most: Annotated[int, typer.Option(help="Participants that publish: to.", max=MOST)] = MOST,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the time from joining to the first picture."""
     cpus, encoded = prepare("gcm")
     rows = run(_run(cpus, encoded, range(least, most + 1), repeats))
-    reached = targets(rows)
-    if json_output:
-        print(report.as_json([row.to_json() for row in rows], reached))
-    else:
-        print(f"{table(rows)}\n\n{report.targets_text(reached)}")
+    show([row.to_json() for row in rows], table(rows), targets(rows), json_output=json_output)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import av
 import typer
 
 from bench import processes, report, servers, sessions
-from bench.command import run, say, start
+from bench.command import JsonOutput, run, say, show, start
 from bench.line import Trouble
 from bench.onlooker import Onlooker, onlooker
 from bench.packets import Tally
@@ -297,7 +297,7 @@ def main(
     rows: Annotated[str, typer.Option(help="Lines whose names match this.")] = "",
     seconds: Annotated[float, typer.Option(help="How long each line is measured.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of everything that the lines do.")] = SEED,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure sessions on bad lines."""
     seam.bind_address("127.0.0.1")
@@ -305,11 +305,8 @@ def main(
     say(f"load average before: {processes.load_average():.1f}")
     chosen = [scenario for scenario in scenarios() if re.search(rows, scenario.name)]
     measured = run(_run(chosen, cpus, seconds, seed))
-    reached = targets(measured)
-    if json_output:
-        print(report.as_json([asdict(row) for row in measured], reached))
-    else:
-        print(f"{table(measured)}\n\n{report.targets_text(reached)}")
+    found = [asdict(row) for row in measured]
+    show(found, table(measured), targets(measured), json_output=json_output)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,6 @@ STAMP_BYTES = 8
 MAX_BODY = 1296
 """Bytes of a frame in one packet: with descriptor, headers and SRTP it fits any line."""
 
-VIDEO_CODECS = ("VP8", "H264")
-
 _BLOCK = 8
 _PATCH_W, _PATCH_H = 320, 240
 _FILE = "media-2-{codec}.bin"
@@ -59,12 +57,6 @@ class Media:
     video: tuple[Frame, ...]
     audio: tuple[Frame, ...]
     codec: str = "VP8"
-
-    @property
-    def packets_per_s(self) -> float:
-        """RTP packets a second of one camera with one microphone."""
-        video = sum(len(frame.bodies) for frame in self.video) / len(self.video) * FPS
-        return video + 48_000 / AUDIO_SAMPLES
 
 
 def cut(frame: bytes) -> tuple[bytes, ...]:

@@ -13,27 +13,9 @@ from typing import Any
 
 from playwright.async_api import Page, async_playwright
 
-CHROMIUM = "/usr/bin/chromium"
-_ARGUMENTS = [
-    "--allow-loopback-in-peer-connection",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from bench.chromium import KEEP_CONNECTIONS, ON_LOOPBACK, RECEIVED, see, start
 
-_PREPARE = """() => {
-  const Original = RTCPeerConnection;
-  window.connections = [];
-  window.RTCPeerConnection = class extends Original {
-    constructor(...terms) { super(...terms); window.connections.push(this); }
-  };
+_HIDE_ADDRESSES = """() => {
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (text) {
     const message = JSON.parse(text);
@@ -44,19 +26,6 @@ _PREPARE = """() => {
     send.call(this, JSON.stringify(message));
   };
 }"""
-
-_STATISTICS = """async () => {
-  const found = [];
-  for (const connection of window.connections) {
-    if (connection.connectionState === 'closed') continue;
-    for (const report of (await connection.getStats()).values()) {
-      if (report.type === 'inbound-rtp') found.push(report);
-    }
-  }
-  return found;
-}"""
-
-_SEES = "() => document.querySelector('[data-testid=tile]:not(.self) video')?.videoWidth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +60,14 @@ class Onlooker:
 
     async def join(self) -> None:
         """Take the seat with camera and microphone; wait until somebody else is seen."""
-        await self.page.evaluate(_PREPARE)
+        await self.page.evaluate(KEEP_CONNECTIONS)
+        await self.page.evaluate(_HIDE_ADDRESSES)
         await self.page.get_by_test_id("join").click()
-        await self.page.wait_for_function(_SEES)
+        await see(self.page)
 
     async def seen(self) -> Seen:
         """What has come so far."""
-        reports: list[dict[str, Any]] = await self.page.evaluate(_STATISTICS)
+        reports: list[dict[str, Any]] = await self.page.evaluate(RECEIVED)
         pictures = [one for one in reports if one["kind"] == "video"]
         sounds = [one for one in reports if one["kind"] == "audio"]
         return Seen(
@@ -116,9 +86,7 @@ class Onlooker:
 async def onlooker(url: str, token: str, session_id: str) -> AsyncIterator[Onlooker]:
     """Somebody's page of a session, before joining."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=_ARGUMENTS, headless=True
-        )
+        browser = await start(playwright, ON_LOOPBACK)
         try:
             context = await browser.new_context(viewport={"width": 1280, "height": 720})
             context.set_default_timeout(20_000)

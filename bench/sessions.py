@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from bench.load import Publisher, Subscriber
 from bench.media import Media
 from bench.packets import Reception, Tally
 from bench.servers import Tingxun
+from bench.tracks import read_ledger
 from server.agent.signalling import Signalling
 
 LIVE_WITHIN_S = 30.0
@@ -218,17 +218,15 @@ class Account:
 
 def account_of(archive: Path) -> Account:
     """Sum up the ledger of a closed archive."""
-    return sum_up((archive / "data" / "chain.jsonl").read_text().splitlines())
+    return sum_up((archive / "data" / "chain.jsonl").read_text())
 
 
-def sum_up(ledger: Sequence[str]) -> Account:
+def sum_up(ledger: str) -> Account:
     """Lost packets of all segments; gaps and their time as the last line, ``close``, counts them.
 
     Raises ValueError when there is no such line.
     """
-    records = [json.loads(line) for line in ledger]
-    if not records or records[-1]["type"] != "close":
-        raise ValueError("the ledger is not closed")
+    records = read_ledger(ledger)
     tracks = records[-1]["tracks"]
     return Account(
         sum(record["lost"] for record in records if record["type"] == "seg"),

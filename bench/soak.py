@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bench import media, processes, report, servers, sessions
-from bench.command import prepare, run, say, start
+from bench.command import JsonOutput, prepare, run, say, show, start
 from bench.packets import Tally
 
 SAMPLES = 60
@@ -187,18 +187,14 @@ async def _run(
 
 def main(
     minutes: Annotated[float, typer.Option(help="How long to run.")] = 30.0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Run a recorded session for long and see whether anything grows."""
     cpus, encoded = prepare("gcm")
     say(f"running for {minutes:g} minutes")
     samples, archive = run(_run(cpus, encoded, minutes * 60))
-    reached = targets(samples, archive)
-    if json_output:
-        rows: list[dict[str, Any]] = [asdict(sample) for sample in samples]
-        print(report.as_json(rows, reached))
-    else:
-        print(f"{table(samples)}\n\n{report.targets_text(reached)}")
+    rows = [asdict(sample) for sample in samples]
+    show(rows, table(samples), targets(samples, archive), json_output=json_output)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from aiortc import (
 from aiortc import rtcdtlstransport as dtls_module
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 from aiortc.sdp import candidate_from_sdp
+from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
 from server.sfu.datagrams import SendPacket
@@ -74,7 +75,15 @@ RtpSink = Callable[[bytes], None]
 TakeDatagram = Callable[[Any, memoryview, int], None]
 
 _LENGTH = ffi.new("int *")
-_unprotect, _unprotect_rtcp = lib.srtp_unprotect, lib.srtp_unprotect_rtcp
+protect, unprotect = lib.srtp_protect, lib.srtp_unprotect
+"""libsrtp's own, for a packet where it lies: context, packet, its length in and out; 0 is well."""
+
+_unprotect_rtcp = lib.srtp_unprotect_rtcp
+
+
+def context_of(session: Session) -> Any:
+    """What libsrtp needs of a session of pylibsrtp: the first argument of :data:`protect`."""
+    return session._srtp[0]
 
 
 def _nowhere(pointer: Any, view: memoryview, size: int) -> None:
@@ -290,7 +299,7 @@ class MediaTransport:
                 await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
             if self._dtls.state != "connected":
                 return
-            self._received_context = self._dtls._rx_srtp._srtp[0]
+            self._received_context = context_of(self._dtls._rx_srtp)
             self._protect_rtcp = self._dtls._tx_srtp.protect_rtcp
             self._nomination_changed()
             self._listen(self._take)
@@ -335,7 +344,7 @@ class MediaTransport:
             return
         rtcp = 191 < view[1] < 224  # RTCP packet types, RFC 5761 section 4
         _LENGTH[0] = size
-        if (_unprotect_rtcp if rtcp else _unprotect)(self._received_context, pointer, _LENGTH):
+        if (_unprotect_rtcp if rtcp else unprotect)(self._received_context, pointer, _LENGTH):
             self.rejected += 1
             return
         (self.on_rtcp if rtcp else self.on_rtp)(bytes(view[: _LENGTH[0]]))
@@ -351,8 +360,8 @@ class MediaTransport:
         if pair is None or self._protect_rtcp is None or self._closed:
             return
         port = cast(_Protocol, pair.protocol).transport.port
-        context = self._dtls._tx_srtp._srtp[0]
-        self.send = port.outlet(pair.remote_addr, lib.srtp_protect, context).send
+        context = context_of(self._dtls._tx_srtp)
+        self.send = port.outlet(pair.remote_addr, protect, context).send
 
     def send_rtcp(self, packet: bytes) -> None:
         """Protect and send one compound RTCP packet."""
