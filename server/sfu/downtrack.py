@@ -13,7 +13,7 @@ from server.sfu import rtp
 from server.sfu.allowance import Allowance
 from server.sfu.pictures import ONE_ON, PictureNumbers, picture_numbers, renumber
 from server.sfu.seam import MediaTransport
-from server.sfu.timing import forward_only, ticks_apart
+from server.sfu.timing import OneStream, ticks_apart
 
 if TYPE_CHECKING:
     from server.sfu.crossing import Newest
@@ -62,7 +62,7 @@ class Counts(NamedTuple):
     missed: int
 
 
-class DownTrack:
+class DownTrack(OneStream):
     """What one receiver gets of one published track.
 
     The receiver sees one continuous stream, whatever happens to the publisher's: when the track is
@@ -72,7 +72,6 @@ class DownTrack:
 
     __slots__ = (
         "_again",
-        "_ahead",
         "_counted",
         "_ended",
         "_joined",
@@ -82,9 +81,7 @@ class DownTrack:
         "_resent",
         "_rtx",
         "_rtx_sequence",
-        "_sequence_offset",
         "_stretches",
-        "_timestamp_offset",
         "_transport",
         "_up",
         "budget",
@@ -102,6 +99,7 @@ class DownTrack:
     def __init__(
         self, transport: MediaTransport, up: UpTrack, ssrc: int, payload_type: int
     ) -> None:
+        super().__init__()
         self.ssrc = ssrc
         self.layer: Layer | None = None
         """What is sent now; None before anything is, and in a pause."""
@@ -122,10 +120,6 @@ class DownTrack:
         self._transport = transport
         self._up = up
         self._payload_type = payload_type
-        self._sequence_offset = 0
-        self._timestamp_offset = 0
-        self._ahead = 0
-        """Ticks that what is sent now is later than it was: time does not go back at a change."""
         self._numbers: PictureNumbers | None = None
         self._stretches: deque[Stretch] = deque(maxlen=STRETCHES)
         self._ended: tuple[Layer, Newest] | None = None
@@ -261,6 +255,12 @@ class DownTrack:
             self._resent[wanted & 0xFFFF] = now_ns + self._resend_ns
             self.retransmitted += 1
             self._send_again(number & 0xFFFF, *found)
+            if not self._up.is_video and (
+                self.budget is None or self.budget.take(len(found[1]), now_ns)
+            ):
+                # There is seldom time to ask for sound a second time, and it is small.
+                self.retransmitted += 1
+                self._send_again(number & 0xFFFF, *found)
 
     @property
     def can_probe(self) -> bool:
@@ -330,12 +330,8 @@ class DownTrack:
             self.layer = None
 
     def _go_on(self, packet: bytes, number: int, before: Newest, ticks: int) -> None:
-        """Number ``packet`` the next one after ``before``, which still has the former offsets."""
-        timestamp = int.from_bytes(packet[4:8])
-        sent = before.timestamp + self._timestamp_offset
-        ticks, self._ahead = forward_only(ticks, self._ahead)
-        self._sequence_offset += before.number + 1 - number
-        self._timestamp_offset = (sent + ticks - timestamp) & 0xFFFFFFFF
+        """Number ``packet`` the next one after ``before``, and its picture, too."""
+        self._follow(before, packet, number, ticks)
         if self._up.codec == "VP8":
             last = picture_numbers(before.packet[rtp.payload_start(before.packet) :])
             following = picture_numbers(packet[rtp.payload_start(packet) :])

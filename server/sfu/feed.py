@@ -14,20 +14,18 @@ from collections.abc import Callable
 from server.sfu import rtp
 from server.sfu.crossing import Newest
 from server.sfu.layer import Layer, Tap
-from server.sfu.timing import forward_only, ticks_apart
+from server.sfu.timing import OneStream, ticks_apart
 
 
-class Feed:
+class Feed(OneStream):
     """``sink`` takes the packets, all with the SSRC ``ssrc``; it waits ``repair_ns`` for each."""
 
     def __init__(self, ssrc: int, sink: Tap, repair_ns: int) -> None:
+        super().__init__()
         self.layer: Layer | None = None
         self._ssrc = ssrc
         self.sink = sink
         self._repair_ns = repair_ns
-        self._sequence_offset = 0
-        self._timestamp_offset = 0
-        self._ahead = 0
         self._known: list[Layer] = []
 
     def join(self, layer: Layer) -> None:
@@ -49,11 +47,9 @@ class Feed:
         if old is not None and old is not to and after is not None and packet is not None:
             old.tap = self._late(old, after.number, now_ns + self._repair_ns)
             ticks = ticks_apart(old, to, after, packet, now_ns)
-            ticks, self._ahead = forward_only(ticks, self._ahead)
             # A picture without its end must not pass for a whole one: to the recorder, the packet
             # that would have ended it is lost.
-            self._sequence_offset += after.number + (1 if after.whole else 2) - first
-            self._timestamp_offset += after.timestamp + ticks - int.from_bytes(packet[4:8])
+            self._follow(after, packet, first, ticks, left_out=0 if after.whole else 1)
         self._enter(to)
         to.tap = self._passing(to, first)
 

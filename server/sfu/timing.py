@@ -1,4 +1,7 @@
-"""How far two packets of different streams of one sender are apart, on the sender's own clock."""
+"""Streams of one sender that follow each other: how far apart they are, and how they become one.
+
+Nothing here runs for each packet: only where one stream takes the place of another.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,33 @@ def ticks_apart(old: Layer, new: Layer, newest: Newest, packet: bytes, now_ns: i
     return apart
 
 
-def forward_only(ticks: int, ahead: int) -> tuple[int, int]:
-    """The step to take where ``ticks`` is the true one and we are ``ahead`` ticks already.
+class OneStream:
+    """What is passed on as one stream, whatever streams it is made of one after the other.
 
-    The key frame of another layer is of the same moment as the last picture sent, or of an earlier
-    one: then it is sent as a little later, which the next change makes good. Returns the step, at
-    least 1, and how far ahead it leads.
+    A packet's sequence number and timestamp are passed on with the two offsets added.
     """
-    step = max(ticks - ahead, 1)
-    return step, step - (ticks - ahead)
+
+    __slots__ = ("_ahead", "_sequence_offset", "_timestamp_offset")
+
+    def __init__(self) -> None:
+        self._sequence_offset = 0
+        self._timestamp_offset = 0
+        self._ahead = 0
+        """Ticks that what is passed on is later than it was: time does not go back at a change."""
+
+    def _follow(
+        self, before: Newest, packet: bytes, number: int, ticks: int, left_out: int = 0
+    ) -> None:
+        """Let ``packet``, of the extended number ``number``, be the next one after ``before``.
+
+        ``before`` still has the former offsets; ``ticks`` is how much later the packet truly is. A
+        key frame of another layer is of the same moment as the last picture, or of an earlier one:
+        then it is passed on as a little later, which the next change makes good. ``left_out``
+        numbers stay free between the two.
+        """
+        step = max(ticks - self._ahead, 1)
+        self._ahead += step - ticks
+        self._sequence_offset += before.number + 1 + left_out - number
+        timestamp = int.from_bytes(packet[4:8])
+        self._timestamp_offset += before.timestamp + step - timestamp
+        self._timestamp_offset &= 0xFFFFFFFF
