@@ -37,8 +37,11 @@ def packet(sequence: int, timestamp: int = 0, payload: bytes = b"x", ssrc: int =
     return cast(bytes, made.serialize())
 
 
-def track(wire: Wire, repair_ns: int = 10**9) -> UpTrack:
-    up = UpTrack("cam-1", "a", "camera", "VP8", 90000, repair_ns)
+def track(wire: Wire, repair_ns: int = 10**9, *, sound: bool = False) -> UpTrack:
+    if sound:
+        up = UpTrack("mic-1", "a", "microphone", "opus", 48000, repair_ns)
+    else:
+        up = UpTrack("cam-1", "a", "camera", "VP8", 90000, repair_ns)
     up.bind(cast(Any, wire), SSRC, PAYLOAD_TYPE, 1)
     return up
 

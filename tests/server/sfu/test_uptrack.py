@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.sfu import rtp, uptrack
+from server.sfu.allowance import Allowance
 
 
 @given(st.integers(0, 0xFFFF), st.lists(st.integers(0, 40), min_size=1, max_size=80))
@@ -115,6 +116,21 @@ def test_a_receiver_gets_again_what_it_asks_for_and_nothing_else() -> None:
     out.rtp.clear()
     receiver.retransmit([11, 13, 9000], 1)
     assert [p[-1] for p in out.rtp] == [1, 3]
+
+
+def test_sound_that_is_asked_for_goes_out_twice_as_far_as_it_may() -> None:
+    out = Wire()
+    up = track(Wire(), sound=True)
+    receiver = down(out, up)
+    up.attach(receiver)
+    for i in range(5):
+        up.layers[0].receive(packet(10 + i, 960 * i, bytes([i])), 1)
+    out.rtp.clear()
+    receiver.retransmit([11], 1)
+    assert [p[-1] for p in out.rtp] == [1, 1]
+    receiver.budget = Allowance(14, 0)
+    receiver.retransmit([12, 13], 1)
+    assert [p[-1] for p in out.rtp] == [1, 1, 2]
 
 
 def test_header_extensions_end_here() -> None:
