@@ -117,11 +117,6 @@ class Layout:
         return self.track_dir(track_id) / "index.m3u8"
 
     @property
-    def bagit(self) -> Path:
-        """``bagit.txt`` (RFC 8493, 2.1.1)."""
-        return self.root / "bagit.txt"
-
-    @property
     def bag_info(self) -> Path:
         """``bag-info.txt`` (RFC 8493, 2.2.2)."""
         return self.root / "bag-info.txt"

@@ -142,10 +142,6 @@ class Coverage(Persistent):
         """From the cursor to ``media``, at about ``at_us``, media is missing."""
         self._advance(media, at_us, cause)
 
-    def cover_until(self, end_us: int) -> None:
-        """Everything up to ``end_us`` was captured, where a track ends or is interrupted."""
-        self._span(end_us, _CAPTURED)
-
     def interrupt(self, at_us: int, cause: str, tolerance_us: int) -> None:
         """No more media for now; it is missing from the cursor to ``at_us``.
 

@@ -260,23 +260,6 @@ def encode_report(report: Report) -> bytes:
     return _frame(_REPORT_KINDS[type(report)], _json(fields))
 
 
-def encode_input(message: Input) -> bytes:
-    """The frame of any numbered input; :func:`encode_rtp` and its like avoid the object."""
-    match message:
-        case RtpInput():
-            return encode_rtp(*message)
-        case TrackInput():
-            return encode_track(message)
-        case SenderReportInput():
-            return encode_sender_report(*message)
-        case EventInput():
-            return encode_event(*message)
-        case TickInput():
-            return encode_tick(*message)
-        case CloseInput():
-            return encode_close(*message)
-
-
 def _parse_json(body: bytes) -> dict[str, Any]:
     value = json.loads(body)
     if not isinstance(value, dict):

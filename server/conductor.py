@@ -10,7 +10,6 @@ recording in :mod:`server.recording` and :mod:`server.lamp`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -40,8 +39,6 @@ from server.sfu.uptrack import UpTrack
 from server.speakers import SAMPLE_S, Speaking
 from server.succession import Succession
 
-logger = logging.getLogger(__name__)
-
 LAMP_S = 1.0
 
 RECEIVING_NS = 10_000_000_000
@@ -63,11 +60,11 @@ class Conductor:
         self.session_id = room.session.id
         self._config = config
         self._records = records
-        self._forwarding = Forwarding(config, certificate, ports, room.audience, self._bound)
+        self._forwarding = Forwarding(config, certificate, ports, room.audience, self._record)
         callbacks = Callbacks(
             on_durable=self._on_durable,
             on_sealed=self._on_sealed,
-            on_failed=lambda code, _: self._decide_soon(commands.FailRecording(code)),
+            on_failed=lambda code: self._decide_soon(commands.FailRecording(code)),
             on_replaced=lambda cause: self._decide_soon(commands.ReplaceRecorder(cause)),
             on_checkpoint=lambda note: self._people.tell({"type": "checkpoint", "note": note}),
         )
@@ -257,11 +254,8 @@ class Conductor:
 
     # The recording.
 
-    def _bound(self, up: UpTrack) -> None:
-        """A track has a new SSRC: the recorder must know before its first packet."""
-        self._record(up)
-
     def _record(self, up: UpTrack) -> None:
+        """A track has an SSRC, perhaps another: the recorder must know before its first packet."""
         seat = self.room.session.assignment(up.participant_id)
         self._recording.add(up, seat.site_id or "", seat.name)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Callable, Collection
 from typing import Any
@@ -23,8 +22,6 @@ from server.conductor import Conductor
 from server.member import Connection
 from server.sfu.player_peer import PlayerPeer
 from server.sfu.sdp import RemoteDescription
-
-logger = logging.getLogger(__name__)
 
 FLOWING_NS = 2_000_000_000
 """A WHIP client whose last packet is not older than this is at work, and is not replaced."""

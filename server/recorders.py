@@ -59,7 +59,6 @@ class Recorder:
         self._tap: Tap | None = None
         self._finished = False
         self._failed = False
-        self._served = 0
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
 

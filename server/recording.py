@@ -37,7 +37,7 @@ class Callbacks:
 
     on_durable: Callable[[], None]
     on_sealed: Callable[[wire.Sealed], None]
-    on_failed: Callable[[str, str], None]
+    on_failed: Callable[[str], None]
     on_replaced: Callable[[str], None]
     on_checkpoint: Callable[[str], None]
 
@@ -191,7 +191,7 @@ class Recording:
             self._session.id,
             on_report=self._reported,
             on_replaced=self._replaced,
-            on_lost=lambda: callbacks.on_failed("recorder_lost", "no recorder could be kept alive"),
+            on_lost=lambda: callbacks.on_failed("recorder_lost"),
         )
 
     def _replaced(self, cause: str) -> None:
@@ -217,8 +217,8 @@ class Recording:
                 self._callbacks.on_checkpoint(note)
             case wire.Sealed():
                 self._callbacks.on_sealed(report)
-            case wire.Failed(code, message):
-                self._callbacks.on_failed(code, message)
+            case wire.Failed(code):
+                self._callbacks.on_failed(code)
             case wire.Hello():
                 pass
 

@@ -39,6 +39,27 @@ def make_job(parent: Path, seal: wire.SealJob, **changes: Any) -> wire.Job:
     return wire.Job(**{**fields, **changes})
 
 
+def frames_of(inputs: Iterable[wire.Input]) -> bytes:
+    """Inputs as the server writes them to the socket."""
+    return b"".join(map(_frame, inputs))
+
+
+def _frame(one: wire.Input) -> bytes:
+    match one:
+        case wire.RtpInput():
+            return wire.encode_rtp(*one)
+        case wire.TrackInput():
+            return wire.encode_track(one)
+        case wire.SenderReportInput():
+            return wire.encode_sender_report(*one)
+        case wire.EventInput():
+            return wire.encode_event(*one)
+        case wire.TickInput():
+            return wire.encode_tick(*one)
+        case wire.CloseInput():
+            return wire.encode_close(*one)
+
+
 def feed(intake: Intake | SealedArchive, inputs: Iterable[wire.Input]) -> list[wire.Report]:
     """Hand over inputs; returns what was reported since the last time."""
     for one in inputs:

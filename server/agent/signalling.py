@@ -226,7 +226,7 @@ class Signalling:
         elif kind == "recording":
             self.state["recording"] = message["recording"]
         elif kind == "event":
-            self.events = [*self.events[-199:], message["event"]]
+            self.events = [*self.events, message["event"]][-KEPT_EVENTS:]
         elif kind == "network":
             self.network = message["participants"]
         elif kind == "ice_servers":

@@ -221,8 +221,6 @@ class PacedTrack(MediaStreamTrack):
         self._free = free
         self._maker: asyncio.Task[None] | None = None
         self._released_s = 0.0
-        self.left_out = 0
-        """Packets that were not made or not sent, as it was too late for them."""
 
     async def recv(self) -> av.Packet[Any]:
         """The next packet, when it is due. Raises MediaStreamError when the source has ended."""
@@ -237,7 +235,6 @@ class PacedTrack(MediaStreamTrack):
                 raise MediaStreamError
             if self._clock.now_s() - captured_s < LATENCY_S + STALE_S:
                 break
-            self.left_out += 1
         await asyncio.sleep(captured_s + LATENCY_S - self._clock.now_s())
         self._released_s = captured_s + LATENCY_S
         return packet
@@ -301,9 +298,7 @@ class VideoSource(PacedTrack):
             begun_s = self._clock.now_s()
             late_s = begun_s + making_s - captured_s - LATENCY_S
             if late_s > 0:
-                skipped = math.ceil(late_s * FRAMES_PER_SECOND)
-                self.left_out += skipped
-                index += skipped
+                index += math.ceil(late_s * FRAMES_PER_SECOND)
                 continue
             key, self._key_wanted = self._key_wanted, False
             packet = await loop.run_in_executor(self._thread, self._encode, encoder, index, key)

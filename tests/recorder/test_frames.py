@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import frames_of
 
 from recorder import wire
 from recorder.frames import Frames
@@ -32,7 +33,7 @@ def test_same_messages_however_the_stream_is_cut(seed: int) -> None:
         lambda n: wire.EventInput(n, n, {"type": "marker_added", "text": "供述"}),
     )
     sent = [chance.choice(kinds)(n) for n in range(1, 60)]
-    stream = b"".join(map(wire.encode_input, sent))
+    stream = frames_of(sent)
     pieces, at = [], 0
     while at < len(stream):
         size = chance.choice((1, 3, 22, 23, 100, 5000))

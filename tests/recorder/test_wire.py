@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded import frames_of
 
 from recorder import wire
 from rooms.errors import MessageMalformed, MessageTooLarge, TingxunError
@@ -45,7 +46,7 @@ INPUTS = st.one_of(
 
 @given(st.lists(INPUTS, max_size=8), st.integers(1, 50))
 def test_inputs_survive_any_cut(inputs: list[wire.Input], step: int) -> None:
-    stream = b"".join(wire.encode_input(message) for message in inputs)
+    stream = frames_of(inputs)
     decoder = wire.Decoder()
     out: list[wire.Message] = []
     for at in range(0, len(stream), step):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import decisions, ledger, lines, make_job, media, record
+from recorded import decisions, frames_of, ledger, lines, make_job, media, record
 from rtp_streams import (
     binding,
     event,
@@ -66,7 +66,7 @@ class Server:
         connection.settimeout(30)
 
     def send(self, *inputs: wire.Input) -> None:
-        self._connection.sendall(b"".join(map(wire.encode_input, inputs)))
+        self._connection.sendall(frames_of(inputs))
 
     def job(self, job: wire.Job) -> int:
         """Give the job; returns what the recorder has already."""
@@ -145,7 +145,7 @@ def inside(job: wire.Job, inputs: list[wire.Input]) -> tuple[int, list[wire.Mess
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(Worker(theirs).run()), daemon=True)
     thread.start()
-    sent = wire.encode_job(job) + b"".join(map(wire.encode_input, inputs))
+    sent = wire.encode_job(job) + frames_of(inputs)
     sender = threading.Thread(target=_send_all, args=(ours, sent), daemon=True)
     sender.start()
     said: list[wire.Message] = []
