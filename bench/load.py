@@ -36,7 +36,7 @@ from aiortc.rtp import (
 from bench.media import FPS, STAMP_BYTES, Media
 from bench.packets import Reception, Tally
 from bench.sending import Numbers, Stream
-from server.sfu import rtp, sdp
+from server.sfu import describe, rtp, sdp
 from server.sfu.binding import Binding
 from server.sfu.port import MediaPorts
 from server.sfu.seam import MediaTransport
@@ -83,10 +83,10 @@ class _Line:
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def local(self) -> sdp.LocalTransport:
+    async def local(self) -> describe.LocalTransport:
         """Our half of a description."""
         candidates = await self.transport.gather()
-        return sdp.LocalTransport(
+        return describe.LocalTransport(
             self.transport.ice_parameters, tuple(self.transport.fingerprints), tuple(candidates)
         )
 
@@ -154,7 +154,7 @@ class Publisher:
     async def offer(self) -> str:
         """The description to publish with."""
         local = await self._line.local()
-        text = sdp.offer(local, list(self._sections.values()), version=1)
+        text = describe.offer(local, list(self._sections.values()), version=1)
         for section in self._sections.values():
             lines = "".join(
                 f"a=extmap:{number} {uri}\r\n"
@@ -266,7 +266,7 @@ class Subscriber:
         self._receiving = Receiving(tally, on_packet)
         self._line.transport.on_rtp = self._receiving.take
         self._line.transport.on_rtcp = self._on_rtcp
-        self._local: sdp.LocalTransport | None = None
+        self._local: describe.LocalTransport | None = None
         self._ssrc = rtp.random_ssrc()
         self._version = 0
 
@@ -280,7 +280,7 @@ class Subscriber:
         if self._local is None:
             self._local = await self._line.local()
         self._version += 1
-        text = sdp.answer(
+        text = describe.answer(
             remote,
             self._local,
             lambda media: media.codecs[0] if media.codecs else None,
@@ -315,14 +315,14 @@ class Subscriber:
                     reception.sender_report = (middle, _now_ns())
 
 
-def _section(mid: str, source: str, video_codec: str) -> sdp.SendingMedia:
+def _section(mid: str, source: str, video_codec: str) -> describe.SendingMedia:
     video = source in VIDEO_SOURCES
     codec = video_codec if video else "opus"
     rtx_ssrc = rtp.random_ssrc() if video else None
-    return sdp.SendingMedia(mid, codec, rtp.random_ssrc(), source, "bench", rtx_ssrc)
+    return describe.SendingMedia(mid, codec, rtp.random_ssrc(), source, "bench", rtx_ssrc)
 
 
-def _agreed(section: sdp.SendingMedia, answer: sdp.OfferedMedia) -> Numbers:
+def _agreed(section: describe.SendingMedia, answer: sdp.OfferedMedia) -> Numbers:
     """What an answer makes of what we offered; :class:`CodecUnsupported` where it was refused."""
     codec = answer.choose([section.codec])
     assert section.ssrc is not None

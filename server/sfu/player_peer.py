@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from aiortc import RTCCertificate
 
-from server.sfu import sdp
+from server.sfu import describe, sdp
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
@@ -52,21 +52,21 @@ class PlayerPeer(SubscribePeer):
         Media sections not named are refused. Returns the text of the answer.
         """
         candidates = tuple(await self._transport.gather())
-        local = sdp.LocalTransport(
+        local = describe.LocalTransport(
             self._transport.ice_parameters, tuple(self._transport.fingerprints), candidates
         )
         sending = {}
         for mid, (up, codec) in tracks.items():
             self._chosen[mid] = (up.track_id, codec)
-            section = sdp.SendingMedia(
+            section = describe.SendingMedia(
                 mid, codec.name, self._send(mid, up, codec), up.track_id, up.participant_id
             )
             sending[mid] = (codec, section)
-        setup, role = sdp.answering(remote)
+        setup, role = describe.answering(remote)
         for candidate in remote.candidates:
             self._transport.add_remote_candidate(candidate)
         self._transport.start(remote.ice, remote.fingerprints, dtls_role=role)
-        return sdp.answer_player(remote, local, sending, setup=setup)
+        return describe.answer_player(remote, local, sending, setup=setup)
 
     async def want(self, tracks: list[UpTrack]) -> None:
         """Receive nothing but ``tracks`` from now on, of those that were chosen in the answer.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiortc import RTCCertificate
 from aiortc.rtp import RtcpReceiverInfo, RtcpSrPacket
 
-from server.sfu import rtp, sdp
+from server.sfu import describe, rtp, sdp
 from server.sfu.estimate import Uplink
 from server.sfu.layer import Layer
 from server.sfu.port import MediaPorts
@@ -111,10 +111,10 @@ class PublishPeer:
                 self._bind(section, *tracks[section.mid])
         self._version += 1
         chosen = {mid: codec for mid, (_, codec) in tracks.items()}
-        setup, role = sdp.answering(remote)
-        text = sdp.answer(
+        setup, role = describe.answering(remote)
+        text = describe.answer(
             remote,
-            sdp.LocalTransport(
+            describe.LocalTransport(
                 self._transport.ice_parameters,
                 tuple(self._transport.fingerprints),
                 self._candidates,

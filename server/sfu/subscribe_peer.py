@@ -25,7 +25,7 @@ from aiortc.rtp import (
 )
 
 from rooms.errors import SdpInvalid
-from server.sfu import rtp, sdp
+from server.sfu import describe, rtp, sdp
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
 from server.sfu.pulse import until_next
@@ -70,14 +70,14 @@ class SubscribePeer:
         self._transport.on_connected = self._on_connected
         self._on_offer = on_offer
         self._wanted: list[UpTrack] = []
-        self._sections: list[sdp.SendingMedia] = []
+        self._sections: list[describe.SendingMedia] = []
         self._pairs: dict[str, tuple[UpTrack, DownTrack]] = {}
         self._receptions: dict[int, Reception] = {}
         self._answered = True
         self._changed = False
         self._started = False
         self._version = 0
-        self._local: sdp.LocalTransport | None = None
+        self._local: describe.LocalTransport | None = None
         self._reports: asyncio.Task[None] | None = None
 
     @property
@@ -103,7 +103,7 @@ class SubscribePeer:
             self._detach(mid)
         if self._local is None:
             candidates = await self._transport.gather()
-            self._local = sdp.LocalTransport(
+            self._local = describe.LocalTransport(
                 self._transport.ice_parameters,
                 tuple(self._transport.fingerprints),
                 tuple(candidates),
@@ -162,7 +162,7 @@ class SubscribePeer:
         up.detach(down)
         for number, section in enumerate(self._sections):
             if section.mid == mid:
-                self._sections[number] = sdp.SendingMedia(mid, section.codec, None, "", "")
+                self._sections[number] = describe.SendingMedia(mid, section.codec, None, "", "")
 
     def _offer_if_stable(self) -> None:
         if not self._answered or not self._changed or self._local is None:
@@ -176,7 +176,7 @@ class SubscribePeer:
             return
         self._answered = False
         self._version += 1
-        text = sdp.offer(self._local, self._sections, version=self._version)
+        text = describe.offer(self._local, self._sections, version=self._version)
         tracks = [(mid, up) for mid, (up, _) in self._pairs.items()]
         self._on_offer(self.name, text, tracks)
 
@@ -187,7 +187,7 @@ class SubscribePeer:
             len(self._sections),
         )
         mid = str(place)
-        section = sdp.SendingMedia(
+        section = describe.SendingMedia(
             mid,
             up.codec,
             rtp.random_ssrc(),

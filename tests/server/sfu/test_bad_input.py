@@ -14,7 +14,7 @@ from far_end import Wire, packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sfu import downtrack, layer, repair, rtp, sdp
+from server.sfu import describe, downtrack, layer, repair, rtp, sdp
 from server.sfu.binding import Binding
 from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import MAX_LEARNED_SSRCS, SILENCED_ROUNDS, PublishPeer
@@ -95,7 +95,7 @@ def subscribe_peer(*ups: UpTrack) -> tuple[SubscribePeer, Wire]:
         "s1", CERTIFICATE, PORTS, lambda name, text, tracks: None, lambda closed: None
     )
     made._transport = cast(Any, wire)
-    made._local = sdp.LocalTransport(RTCIceParameters("u", "p"), (), ())
+    made._local = describe.LocalTransport(RTCIceParameters("u", "p"), (), ())
     made._wanted = list(ups)
     made._changed = True
     made._offer_if_stable()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooms.errors import SdpInvalid
-from server.sfu import sdp
+from server.sfu import describe, sdp
 
 LIMIT_BYTES = 60_000
 """As server.protocol allows."""
@@ -68,8 +68,8 @@ def test_a_description_of_the_longest_length_takes_no_time(line: str) -> None:
     with contextlib.suppress(SdpInvalid):
         remote = sdp.parse(text)
         assert all(len(media.rids) <= 3 for media in remote.media)
-        local = sdp.LocalTransport(remote.ice, remote.fingerprints, ())
-        answer = sdp.answer(
+        local = describe.LocalTransport(remote.ice, remote.fingerprints, ())
+        answer = describe.answer(
             remote,
             local,
             lambda media: media.codecs[0] if media.codecs else None,

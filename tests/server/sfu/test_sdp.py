@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooms.errors import CodecUnsupported, SdpInvalid
-from server.sfu import sdp
+from server.sfu import describe, sdp
 
 # As Chromium 156 writes it, shortened to the lines that matter.
 CHROMIUM = (
@@ -100,8 +100,10 @@ def test_port_zero_refuses_a_section_but_for_one_that_is_bundled_only() -> None:
 
 async def test_a_section_that_is_not_taken_is_refused_in_the_answer() -> None:
     remote = sdp.parse(CHROMIUM)
-    local = sdp.LocalTransport(remote.ice, remote.fingerprints, ("1 1 udp 1 127.0.0.1 9 typ host",))
-    text = sdp.answer(
+    local = describe.LocalTransport(
+        remote.ice, remote.fingerprints, ("1 1 udp 1 127.0.0.1 9 typ host",)
+    )
+    text = describe.answer(
         remote,
         local,
         lambda m: m.choose(["VP8"]) if m.kind == "video" else None,
@@ -215,7 +217,7 @@ def _offer_of_a_camera(more: str) -> str:
 
 
 def _answer(remote: sdp.RemoteDescription) -> str:
-    local = sdp.LocalTransport(remote.ice, remote.fingerprints, ())
-    return sdp.answer(
+    local = describe.LocalTransport(remote.ice, remote.fingerprints, ())
+    return describe.answer(
         remote, local, lambda media: media.choose(["VP8"]), setup="passive", version=1
     )
