@@ -1,7 +1,8 @@
 """Frames of the tap, read fast: most are RTP packets, and for those no object is made.
 
-The same stream as for :class:`recorder.wire.Decoder`; a recorder reads some hundred packets a
-second for hours, and this is a good part of what that costs.
+Before this in a packet's path: :mod:`recorder.worker`, which reads the socket. After it:
+:mod:`recorder.intake`. The same stream as for :class:`recorder.wire.Decoder`; a recorder reads some
+hundred packets a second for hours, and this is a good part of what that costs.
 """
 
 from __future__ import annotations

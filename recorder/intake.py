@@ -1,6 +1,6 @@
 """The numbered inputs in order, from which everything in an archive follows.
 
-Before this in a packet's path: :mod:`recorder.wire`. After it: :mod:`recorder.roster` with the
+Before this in a packet's path: :mod:`recorder.frames`. After it: :mod:`recorder.roster` with the
 tracks, and :mod:`recorder.journal`, which makes durable what they decide.
 
 :class:`Intake` is a deterministic function of its inputs. Every

@@ -1,6 +1,7 @@
 """Packets of one SSRC back into order; a missing one is waited for, then declared lost.
 
-Before this in a packet's path: :mod:`recorder.intake`. After it: :mod:`recorder.depacketize`.
+Before this in a packet's path: :mod:`recorder.roster`, by the track that it finds. After it:
+:mod:`recorder.depacketize`.
 
 A recorder can wait longer for a retransmission than a viewer can: ``wait_us`` is seconds. Time is
 the arrival time in the inputs (session clock), never a clock, so that two recorders decide alike.

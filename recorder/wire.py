@@ -1,6 +1,6 @@
 """Framing of the tap: what the media server tells a recorder, and what the recorder answers.
 
-Before this in a packet's path: :mod:`server.sfu.tap`. After it: :mod:`recorder.intake`.
+Before this in a packet's path: :mod:`server.sfu.tap`. After it: :mod:`recorder.frames`.
 
 A frame is ``length u32 | kind u8 | body`` in network byte order; ``length`` counts the body alone.
 Inputs that decide the bytes of an archive are *numbered*: their body starts with ``n u64 |

@@ -3,7 +3,7 @@
 ``python -m recorder.worker --socket PATH [--session ID]`` connects to the media server, receives
 its :class:`~recorder.wire.Job`, answers with ``Hello`` and then takes numbered inputs until the
 archive is sealed or the server is gone. Before this in a packet's path: :mod:`server.sfu.tap`.
-After it: :mod:`recorder.intake`.
+After it: :mod:`recorder.frames`.
 
 Exit codes: 0 when the archive is sealed, or when the server hung up (everything is then durable and
 can be taken up again); 1 when it could not go on, after ``Failed`` has said why.

@@ -111,7 +111,7 @@ class DownTrack(OneStream):
         """How often another layer followed."""
         self.retransmitted = 0
         self.probed = 0
-        """Packets sent once more unasked, to learn what the line can carry."""
+        """Packets sent unasked, to learn what the line can carry: some once more, or padding."""
         self.probed_octets = 0
         self.resent_octets = 0
         """Payload bytes of what was probed; of that and what was retransmitted."""

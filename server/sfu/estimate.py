@@ -5,9 +5,8 @@ within 0.4 s of an overload to what gets through, and is then a good figure; but
 stays where it fell for many seconds, through other overloads too, and never grows far beyond what
 is sent. It falls as well when a machine is busy or a sender falters: so its *fall* is believed only
 if loss or the round trip agrees, and that it is low only if they agree for a while; its rise is
-not believed at all. We find out ourselves whether more gets
-through, by sending a little more (:class:`Estimate` says how much) before any picture depends on
-it.
+not believed at all. We find out ourselves whether more gets through, by sending a little more
+(:class:`Estimate` says how much) before any picture depends on it.
 
 Loss alone says little: a bad line loses at any rate. What is usual on a line is learned, and only
 what goes beyond it counts; by itself only where it is severe. Where loss was the witness, and
@@ -71,7 +70,7 @@ well, and at most by the last: an overload stays small until it is seen."""
 
 PROVEN_TICKS = 2
 PROVEN_SHARE = 0.9
-"""So many ticks at the rate of a trial, or nearly, prove it."""
+"""One tick more than so many at the rate of a trial, or nearly, proves it."""
 
 LEARNING = 0.05
 """Part of what is lost beyond the usual that is usual from now on, in each tick."""

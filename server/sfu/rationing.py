@@ -1,8 +1,9 @@
 """What one receiver gets, twice a second anew: its line is judged, its pictures are chosen.
 
 Joins :mod:`server.sfu.estimate` and :mod:`server.sfu.allocation` to the down tracks of a
-:class:`~server.sfu.subscribe_peer.SubscribePeer`. Sound is sent in any case; pictures have what is
-left, and of that, what is sent again has its own bound. Not on the way of any packet.
+:class:`~server.sfu.subscribe_peer.SubscribePeer`. Sound is sent in any case, pictures have what is
+left; what is sent again has a bound of its own, for sound and for pictures, also before a limit is
+known. Not on the way of any packet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a receiver tells of one of our tracks, by RTCP: what it misses, and how far away it is.
 
-Each :class:`~server.sfu.subscribe_peer.SubscribePeer` keeps one beside every down track; read once
-a second by :mod:`server.figures`. Nothing here is on the way of a packet.
+Each :class:`~server.sfu.subscribe_peer.SubscribePeer` keeps one beside every down track; read twice
+a second by :mod:`server.sfu.rationing` and once by :mod:`server.figures`. Nothing here is on the
+way of a packet.
 """
 
 from __future__ import annotations
