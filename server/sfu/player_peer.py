@@ -1,8 +1,9 @@
 """The connection of a WHEP player: it offers to receive, we answer once.
 
 Besides that a :class:`~server.sfu.subscribe_peer.SubscribePeer`: the same down tracks, feedback and
-reports. Which track goes into which media section is settled by the answer; whether it may still be
-received is told by :meth:`PlayerPeer.want` at each change, and is ``rooms``' business.
+reports, but no stream for retransmissions: these come in the stream itself. Which track goes into
+which media section is settled by the answer; whether it may still be received is told by
+:meth:`PlayerPeer.want` at each change, and is ``rooms``' business.
 """
 
 from __future__ import annotations

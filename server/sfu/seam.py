@@ -1,4 +1,4 @@
-"""Datagram to plain RTP and back: the only file that touches private names of aiortc and aioice.
+"""Datagram to plain RTP and back: the only file with private names of aiortc, aioice, pylibsrtp.
 
 Before this in a packet's path: :mod:`server.sfu.port`. After it: the peer whose packet it is, of a
 publisher :mod:`server.sfu.publish_peer`. On the way out :mod:`server.sfu.downtrack` comes before
@@ -16,7 +16,11 @@ which decode, poll and queue, stay out of the path. What is taken from its insid
 * ``aioice.Connection.check_complete`` is overridden, to know the address to send to once instead of
   looking for it at every packet;
 * ``RTCDtlsTransport`` keeps the SRTP sessions private, and pylibsrtp its libsrtp: they are used
-  here directly, where the packet lies, without an object for each.
+  here directly, where the packet lies, without an object for each;
+* ``RTCIceGatherer`` and ``RTCDtlsTransport`` are given our connection, the order in which SRTP
+  profiles are preferred, and the role, which they would choose by themselves;
+* ``RTCRtpSender`` of the headless terminal sends what was encoded before: wishes for a key frame go
+  to the source, and the time in sender reports is the source's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A participant's receiving connection: we offer what the room allows, again at each change.
 
-After this in a packet's path: :mod:`server.sfu.downtrack`, one for each track that goes to the
-participant. It decides nothing: who may receive what is ``rooms``' business.
+Beside a packet's path: it has a :mod:`server.sfu.downtrack` for each track that goes to the
+participant, through which the packets go, and hears what the participant tells of them. It decides
+nothing: who may receive what is ``rooms``' business.
 """
 
 from __future__ import annotations
