@@ -201,6 +201,10 @@ async def test_a_small_buffer_is_said_and_drops_are_counted(
         ports.close()
 
 
-@pytest.mark.parametrize("datagram", [b"", b"\0\1", b"\0\1" + b"\0" * 18, check("")[:-3]])
+@pytest.mark.parametrize(
+    "datagram",
+    [b"", b"\0\1", b"\0\1" + b"\0" * 18, check("")[:-3]],
+    ids=["empty", "type", "header", "cut"],
+)
 def test_a_damaged_check_is_for_nobody(datagram: bytes) -> None:
     assert not stun_user_name(datagram)
