@@ -1,7 +1,7 @@
 """What should have been recorded, what was, and where it was not: the account of one track.
 
-Before this: :mod:`recorder.track`, which knows which media follow each other. After it: ``gap``
-lines of the ledger and the counts of its ``close`` line.
+Before this: :mod:`recorder.continuity`, which knows which media follow each other. After it:
+``gap`` lines of the ledger and the counts of its ``close`` line.
 
 The account is a cursor that runs over the session clock. Everything behind it is captured or a gap,
 nothing else. Only what lies in the live intervals of the session counts. No I/O here.

@@ -42,7 +42,7 @@ LOCK_WAIT_S = 10.0
 
 _LOCK_LOOK_S = 0.02
 
-_MAGIC = b"TXSTATE2"
+_MAGIC = b"TXSTATE3"
 """The number changes with the shape of any part's memory."""
 
 _ANY_MAGIC = b"TXSTATE"

@@ -4,11 +4,9 @@ Before this in a packet's path: :mod:`recorder.intake`. After it: :mod:`recorder
 
 Joins :mod:`recorder.reorder`, :mod:`recorder.depacketize`, :mod:`recorder.timeline` and
 :mod:`recorder.writer`, and keeps the books in :mod:`recorder.coverage`. A *run* is the media of one
-SSRC without a pause in it; a reconnection starts another run of the same track.
-
-What is captured: sound lasts as long as its packets say. A picture lasts until the next one where
-no packet is missing between the two. After a loss, pictures are stored as they come, but count only
-from the next key frame on. No clock: time is the arrival time in the inputs.
+SSRC without a pause in it; a reconnection starts another run of the same track. When runs begin and
+end is decided here; what follows what within one, by :mod:`recorder.continuity`. No clock: time is
+the arrival time in the inputs.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from recorder.continuity import Continuity
 from recorder.coverage import SETTLE_US, Coverage
 from recorder.depacketize import depacketizer
 from recorder.h264 import H264Depacketizer
@@ -33,40 +32,21 @@ from rooms.moment import format_wall
 NEVER_ARRIVED_US = 5_000_000
 """A published track of which nothing came for so long counts as expected all the same."""
 
-LAST_PICTURE_US = 2_000_000
-"""How long a picture is taken to last when a track ends after it."""
-
-STILL_US = 10_000_000
-"""A picture that no other follows for so long does not last: the source stood still."""
-
-CAMERA_STILL_US = 3_500_000
-"""The same for a camera, which sends pictures all the time, while a page or a document rests."""
-
-SILENCE_US = 1_000_000
-"""A longer hole in the sound ends the segment; a shorter one is inside it."""
-
 EDGE_US = 250_000
 """What is on its way when a track ends is no gap."""
 
 ACTIVE_US = 2_000_000
 """A track that sent nothing for this long does not hold back ``recorded_us``."""
 
-CUT_US = 1_000_000
-"""Packets are missing, and nothing at all came for this long: the line was cut, not lossy."""
-
 END_OF_TIME_US = 1 << 62
 """Later than any session time."""
-
-_DTX_BYTES = 2
-"""An Opus packet this short says that silence follows (RFC 6716, 2.1.9)."""
 
 
 class Track(Persistent):
     """One logical track of the archive. Raises what writing raises, and nothing for bad media."""
 
     _STATE = (
-        "_bound", "_bound_us", "_first_us", "_unit_us", "_waiting", "_dropped",
-        "_broken", "_silence", "_absence", "_paused_us",
+        "_bound", "_bound_us", "_first_us", "_waiting", "_dropped", "_absence", "_paused_us",
     )  # fmt: skip
 
     def __init__(self, binding: TrackInput, setting: Setting, clock: ParticipantClock) -> None:
@@ -79,27 +59,18 @@ class Track(Persistent):
         self._timeline = Timeline(clock, hz)
         self._writer = TrackWriter(binding, setting.layout, self._timeline, setting.opened, records)
         self._coverage = Coverage(binding.track_id, hz, setting.live, records)
-        self._target = setting.segment_target_us * hz // 1_000_000
-        # A key frame that comes a little early, unasked, is as good.
-        self._early = self._target - self._target // 8
-        is_camera = binding.source in ("camera", "wide_camera")
-        self._still_us = CAMERA_STILL_US if is_camera else STILL_US
-        self._longest = (self._still_us if self._video else SILENCE_US) * hz // 1_000_000
+        self._continuity = Continuity(
+            binding, setting, self._timeline, self._writer, self._coverage, self._want_key_frame
+        )
         self._receive(binding)
         self._bound = True
         self._bound_us = binding.arrival_us
         self._first_us: int | None = None
         """Arrival of the first packet of the run; None before it."""
-        self._unit_us = 0
-        """Arrival of the newest unit that was stored."""
         self._waiting = True
         """Nothing of this run is stored yet."""
         self._dropped = False
         """Pictures of this run came before its first key frame."""
-        self._broken: str | None = None
-        """After a loss, before the next key frame: the cause of the loss."""
-        self._silence = False
-        """The newest sound packet says that silence follows."""
         self._absence: str | None = None
         """Why there is nothing between the cursor of the account and the run."""
         self._paused_us: int | None = None
@@ -117,9 +88,7 @@ class Track(Persistent):
         if self._bound:
             self._drain()
             if not self._waiting:
-                self._cover(self._writer.end)
-                self._close_segment(self._writer.end)
-                self._coverage.suspend()
+                self._continuity.break_off()
             elif self._first_us is not None:
                 # What came before it, and the time without a key frame, are settled separately.
                 self._skip_to(binding.arrival_us)
@@ -153,8 +122,7 @@ class Track(Persistent):
         """Time has come to ``now_us``."""
         if self._reorder.waiting:
             self._reorder.expire(now_us)
-        if self._writer.start is not None and now_us - self._unit_us > self._still_us:
-            self._close_segment(self._writer.end)
+        self._continuity.tick(now_us)
         if self._bound and self._first_us is None:
             self._expect_after(now_us)
 
@@ -163,7 +131,7 @@ class Track(Persistent):
     def pause(self, at_us: int) -> None:
         """The session is paused: what came until then is finished."""
         if self._bound and self._paused_us is None:
-            self._finish_run(at_us, "network")
+            self._finish_run(at_us)
             self._paused_us = at_us
             self._absence = "network" if self._coverage.expecting else None
             self._await_run()
@@ -179,7 +147,7 @@ class Track(Persistent):
         """The track is not published any more; it may be again."""
         if self._bound:
             self.resume(at_us)
-            self._finish_run(at_us, "network")
+            self._finish_run(at_us)
             self._coverage.end(at_us)
             self._bound = False
             self._await_run()
@@ -190,9 +158,7 @@ class Track(Persistent):
             return
         self._drain()
         if not self._waiting:
-            self._cover(self._writer.end)
-            self._close_segment(self._writer.end)
-            self._coverage.suspend()
+            self._continuity.break_off()
         if self._coverage.expecting:
             self._absence = "recorder"
         self._receive(self.binding)
@@ -204,7 +170,7 @@ class Track(Persistent):
         if self._bound:
             self.resume(at_us)
             self._expect_after(at_us)
-            self._finish_run(at_us, "network")
+            self._finish_run(at_us)
             self._coverage.end(at_us)
             self._bound = False
         self._coverage.settle(END_OF_TIME_US)
@@ -228,8 +194,8 @@ class Track(Persistent):
 
     def settle(self, now_us: int) -> None:
         """Bring the account up to what has come."""
-        if not self._waiting and not self._broken:
-            self._cover(self._writer.newest if self._video else self._writer.end)
+        if not self._waiting:
+            self._continuity.settle()
         self._coverage.settle(now_us - SETTLE_US)
 
     def last_us(self) -> int:
@@ -247,7 +213,7 @@ class Track(Persistent):
 
     def active(self, now_us: int) -> bool:
         """Whether media is coming in."""
-        return self._bound and self.stored and now_us - self._unit_us < ACTIVE_US
+        return self._bound and self.stored and now_us - self._continuity.unit_us < ACTIVE_US
 
     @property
     def stored_bytes(self) -> int:
@@ -279,23 +245,28 @@ class Track(Persistent):
 
     def snapshot(self) -> list[Any]:
         """See :meth:`Persistent.snapshot`."""
-        parts = (self._timeline, self._writer, self._coverage, self._sink, self._reorder)
-        return [*super().snapshot(), *(part.snapshot() for part in parts)]
+        return [*super().snapshot(), *(part.snapshot() for part in self._parts)]
 
     def restore(self, values: list[Any]) -> None:
         """See :meth:`Persistent.restore`."""
-        parts = (self._timeline, self._writer, self._coverage, self._sink, self._reorder)
+        parts = self._parts
         super().restore(values[: -len(parts)])
         for part, state in zip(parts, values[-len(parts) :], strict=True):
             part.restore(state)
 
     # Inside.
 
+    @property
+    def _parts(self) -> tuple[Persistent, ...]:
+        """Whose memory goes into the state with the track's own."""
+        media = (self._timeline, self._writer, self._coverage, self._continuity)
+        return (*media, self._sink, self._reorder)
+
     def _await_run(self) -> None:
         self._first_us = None
         self._waiting = True
-        self._dropped = self._silence = False
-        self._broken = None
+        self._dropped = False
+        self._continuity.begin()
 
     def _receive(self, binding: TrackInput) -> None:
         """Make what takes the packets of a new SSRC."""
@@ -326,12 +297,9 @@ class Track(Persistent):
             self._start_run(unit, media)
             if not self._writer.codec_name:
                 self._writer.init(self.binding, self._sink, unit)
-        elif self._video:
-            self._follow_picture(unit, media)
         else:
-            self._follow_sound(unit, media)
-        self._unit_us = unit.arrival_us
-        self._writer.add(unit, media, self._reorder.ssrc)
+            self._continuity.follow(unit, media)
+        self._continuity.store(unit, media, self._reorder.ssrc)
 
     def _can_start(self, unit: AccessUnit) -> bool:
         if isinstance(self._sink, H264Depacketizer):
@@ -360,51 +328,6 @@ class Track(Persistent):
         if self._dropped:
             self._coverage.skip(at_us, "no_key_frame")
 
-    def _follow_picture(self, unit: AccessUnit, media: int) -> None:
-        writer = self._writer
-        still = writer.start is None or media - writer.newest > self._longest
-        if not self._broken and (unit.lost or still):
-            self._cover(min(writer.end, media))
-            if unit.lost:
-                self._broken = self._loss(unit)
-            else:
-                self._miss(media, "device")
-        if self._broken:
-            if unit.key:
-                self._miss(media, self._broken)
-                self._broken = None
-            else:
-                self._want_key_frame()
-        start = writer.start
-        if start is None:
-            return
-        elapsed = media - start
-        if still:
-            self._close_segment(writer.end)
-        elif (elapsed >= self._early and unit.key) or elapsed >= 2 * self._target:
-            self._close_segment(media)
-        elif elapsed >= self._target:
-            self._want_key_frame()
-
-    def _follow_sound(self, unit: AccessUnit, media: int) -> None:
-        writer = self._writer
-        hole = media - writer.end
-        silence, self._silence = self._silence, len(unit.payload) <= _DTX_BYTES
-        if hole > 0 and (unit.lost or not silence or hole > self._longest):
-            self._cover(writer.end)
-            self._miss(media, self._loss(unit) if unit.lost else "device")
-        start = writer.start
-        if start is None:
-            return
-        if hole > self._longest:
-            self._close_segment(writer.end)
-        elif media - start >= self._target:
-            self._close_segment(media)
-
-    def _loss(self, unit: AccessUnit) -> str:
-        """Why packets are missing before this unit."""
-        return "network" if unit.arrival_us - self._unit_us > CUT_US else "loss"
-
     def _drain(self) -> bool:
         """Take everything out of the reorder buffer; whether something is missing at its end."""
         self._reorder.flush()
@@ -412,36 +335,16 @@ class Track(Persistent):
         self._sink.finish()
         return lost
 
-    def _finish_run(self, at_us: int, cause: str) -> None:
+    def _finish_run(self, at_us: int) -> None:
         """Media ends at ``at_us``: settle the account up to there and close the segment."""
         lost = self._drain()
-        broken = self._broken or ("loss" if lost else None)
-        coverage, writer = self._coverage, self._writer
+        coverage = self._coverage
         if not self._waiting:
-            end = writer.end
-            if self._video and writer.start is not None:
-                newest_us = self._timeline.session_us(writer.newest)
-                usual_us = self._timeline.session_us(end) - newest_us
-                lasts_us = min(at_us - newest_us, usual_us if broken else LAST_PICTURE_US)
-                end = writer.newest + max(lasts_us, 0) * self._timeline.hz // 1_000_000
-            if not self._broken:
-                self._cover(end)
-            if broken:
-                coverage.interrupt(at_us, broken, 0)
-            self._close_segment(end)
+            self._continuity.end(at_us, lost=lost)
         elif coverage.expecting:
             self._skip_to(at_us)
         if coverage.expecting:
-            coverage.interrupt(at_us, cause, EDGE_US)
-
-    def _cover(self, media: int) -> None:
-        self._coverage.cover(media, self._timeline.session_us(media))
-
-    def _miss(self, media: int, cause: str) -> None:
-        self._coverage.miss(media, self._timeline.session_us(media), cause)
-
-    def _close_segment(self, end: int) -> None:
-        self._writer.close(end)
+            coverage.interrupt(at_us, "network", EDGE_US)
 
     def _want_key_frame(self) -> None:
         if self._video:

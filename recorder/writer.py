@@ -1,6 +1,6 @@
 """Access units of one track into chunks, segments and the ledger's ``init`` and ``seg`` records.
 
-Before this: :mod:`recorder.track`, which decides where a segment ends. After it:
+Before this: :mod:`recorder.continuity`, which decides where a segment ends. After it:
 :mod:`recorder.cmaf` and :mod:`recorder.webm` for the bytes, :mod:`recorder.segment` for the file.
 
 The newest unit is held back: how long it lasts is known only when the next one comes. Everything
