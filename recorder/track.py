@@ -1,6 +1,6 @@
 """One logical track: from its packets to its segments, and the account of what is missing.
 
-Before this in a packet's path: :mod:`recorder.intake`. After it: :mod:`recorder.writer`.
+Before this in a packet's path: :mod:`recorder.roster`. After it: :mod:`recorder.continuity`.
 
 Joins :mod:`recorder.reorder`, :mod:`recorder.depacketize`, :mod:`recorder.timeline` and
 :mod:`recorder.writer`, and keeps the books in :mod:`recorder.coverage`. A *run* is the media of one
