@@ -21,18 +21,18 @@ from aiortc import (
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
-    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcrtpparameters import RTCRtpCodecCapability
-from aiortc.sdp import SessionDescription
 from av import VideoFrame
 
-from rooms.errors import CodecUnsupported, MediaUnreachable, ServerUnreachable, TingxunError
+from rooms.errors import MediaUnreachable, ServerUnreachable, TingxunError
+from server.agent import peers
 from server.agent.signalling import CONNECT_TIMEOUT_S, Signalling
 from server.agent.sources import PacedTrack, VideoSource
 from server.sfu import seam
+
+logger = logging.getLogger(__name__)
 
 DIRECT_S = 5.0
 """How long a way is given to connect while there is another one to try."""
@@ -42,9 +42,6 @@ AGAIN_S = 1.0
 
 _LOOK_EVERY = 12
 """One picture in so many is compared with the one before it to see whether it moves."""
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -122,7 +119,8 @@ class Terminal(Signalling):
         return True
 
     async def _connected(self, peer: RTCPeerConnection) -> None:
-        await _connected(peer, DIRECT_S if self._way < len(self._relays()) else CONNECT_TIMEOUT_S)
+        patience_s = DIRECT_S if self._way < len(self._relays()) else CONNECT_TIMEOUT_S
+        await peers.await_connected(peer, patience_s)
 
     async def publish(
         self, sources: Mapping[str, PacedTrack], codecs: Sequence[str] = ("H264", "VP8")
@@ -156,7 +154,7 @@ class Terminal(Signalling):
                 track.want_key_frame()
             transceiver = peer.addTransceiver(track, direction="sendonly")
             if track.kind == "video":
-                transceiver.setCodecPreferences(_preferences(codecs))
+                transceiver.setCodecPreferences(peers.preferences(codecs))
             senders[source] = transceiver
         await peer.setLocalDescription(await peer.createOffer())
         mids = {source: str(transceiver.mid) for source, transceiver in senders.items()}
@@ -166,7 +164,7 @@ class Terminal(Signalling):
             sdp=peer.localDescription.sdp,
             tracks=[{"mid": mid, "source": source} for source, mid in mids.items()],
         )
-        chosen = _codecs_of(answer["sdp"])
+        chosen = peers.codecs_of(answer["sdp"])
         for source, track in sources.items():
             sender = senders[source].sender
             seam.stamp_sender_reports(sender, track.newest_ntp)
@@ -185,13 +183,13 @@ class Terminal(Signalling):
         if (
             moved
             or self.welcome.get("publishing") != self._publishing_name
-            or _over(self._publishing)
+            or peers.is_over(self._publishing)
         ):
             self._publish_again()
         if self.welcome.get("receiving") != self._receiving_name:
             # Another server, or the same that has let it go: its next offer is for a new one.
             self._receiving_name = ""
-        elif moved or _over(self._receiving):
+        elif moved or peers.is_over(self._receiving):
             self._renew_soon()
         self._media_address = self.address
 
@@ -203,7 +201,7 @@ class Terminal(Signalling):
             self._renew_soon()
 
     def _publishing_changed(self, peer: RTCPeerConnection) -> None:
-        if peer is self._publishing and _over(peer):
+        if peer is self._publishing and peers.is_over(peer):
             self._publish_again()
 
     def _publish_again(self) -> None:
@@ -314,7 +312,7 @@ class Terminal(Signalling):
                 if sender.track in keep:
                     # Otherwise closing the connection ends the track for good.
                     sender.replaceTrack(None)
-            await _close(peer)
+            await peers.close(peer)
 
     async def _close_receiving(self) -> None:
         if self._waiting is not None:
@@ -323,53 +321,9 @@ class Terminal(Signalling):
             self._waiting = None
         peer, self._receiving = self._receiving, None
         if peer is not None:
-            await _close(peer)
+            await peers.close(peer)
         takers = list(self._takers.values())
         for taker in takers:
             taker.cancel()
         await asyncio.gather(*takers, return_exceptions=True)
         self._takers.clear()
-
-
-async def _close(peer: RTCPeerConnection) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):  # aiortc was about to do it, too
-        await peer.close()
-
-
-def _over(peer: RTCPeerConnection | None) -> bool:
-    return peer is not None and peer.connectionState in {"failed", "closed"}
-
-
-def _preferences(codecs: Sequence[str]) -> list[RTCRtpCodecCapability]:
-    """Capabilities in the order of ``codecs``, constrained baseline first, with retransmission."""
-    available = RTCRtpSender.getCapabilities("video").codecs
-    preferred = []
-    for name in codecs:
-        found = [c for c in available if c.name.upper() == name.upper()]
-        if not found:
-            raise CodecUnsupported(f"this terminal cannot encode {name}")
-        preferred += sorted(found, key=lambda c: c.parameters.get("profile-level-id") != "42e01f")
-    return preferred + [c for c in available if c.name.lower() == "rtx"]
-
-
-def _codecs_of(sdp: str) -> dict[str, str]:
-    """Media id -> name of the first codec of its section."""
-    return {
-        media.rtp.muxId: media.rtp.codecs[0].name
-        for media in SessionDescription.parse(sdp).media
-        if media.rtp.codecs
-    }
-
-
-async def _connected(peer: RTCPeerConnection, patience_s: float) -> None:
-    changed = asyncio.Event()
-    peer.on("connectionstatechange", changed.set)
-    try:
-        async with asyncio.timeout(patience_s):
-            while peer.connectionState != "connected":
-                if peer.connectionState in {"failed", "closed"}:
-                    raise MediaUnreachable("the media connection failed")
-                changed.clear()
-                await changed.wait()
-    except TimeoutError as error:
-        raise MediaUnreachable(f"no media connection in {patience_s:.0f} s") from error
