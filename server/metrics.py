@@ -44,7 +44,7 @@ _BY_KIND = {
     "duplicates": ("duplicate", "Packets from senders that were there already."),
     "unexpected": ("unexpected", "Packets from senders with another payload type than agreed."),
     "retransmitted": ("retransmitted", "Packets sent to a receiver again, at its request."),
-    "probed": ("probe", "Packets sent to a receiver once more, to learn what its line carries."),
+    "probed": ("probe", "Packets sent to a receiver unasked, to learn what its line carries."),
 }
 
 _WHOLE = {
@@ -56,6 +56,7 @@ _WHOLE = {
     "failures": ("datagrams_failed", "Datagrams on which the server itself failed."),
     "dropped": ("datagrams_dropped", "Datagrams that the kernel had no room for."),
     "unsent": ("datagrams_unsent", "Datagrams of media that the kernel did not take."),
+    "unfit": ("datagrams_unfit", "Packets to receivers that were too long, or refused by SRTP."),
     "refused": ("tap_refused", "Packets that the recorders' full buffers refused: declared gaps."),
     "recorder_restarts": ("recorder_restarts", "Recorders that died and were replaced."),
 }

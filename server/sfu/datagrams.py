@@ -9,7 +9,7 @@ address leave as one message which the kernel cuts up (``UDP_SEGMENT``, udp(7)):
 of sending them one by one. Memory is taken once; nothing is made for a packet.
 
 The system's structures are written by their offsets, because a field set through cffi costs more
-than all the rest; :data:`SUPPORTED` says whether they are where they are expected.
+than all the rest. They are those of 64-bit Linux.
 """
 
 from __future__ import annotations
@@ -44,13 +44,6 @@ _libc = ffi.dlopen(None)
 _IOVEC = struct.Struct("=QQ")
 _MMSGHDR = struct.Struct("=QI4xQQQQi4xI4x")
 """struct mmsghdr: name, its length, iovec, their number, control, its length, flags, length."""
-
-SUPPORTED = (
-    ffi.sizeof("struct mmsghdr") == _MMSGHDR.size
-    and ffi.sizeof("struct iovec") == _IOVEC.size
-    and ffi.sizeof("struct cmsghdr") == 16
-    and hasattr(socket, "MSG_DONTWAIT")
-)
 
 BATCH = 64
 """Datagrams read by one call, before others have their turn."""
@@ -165,8 +158,6 @@ class Outlet:
     """
 
     def __init__(self, post: Post, name: bytes, protect: Protect, context: Any) -> None:
-        self.unsent = 0
-        """Packets that were too long, or that SRTP did not take."""
         self._name = ffi.new("char[]", name)
         self.name = int(ffi.cast("uintptr_t", self._name)), len(name)
         self._area = ffi.new("char[]", MAX_QUEUED * PACKET_SLOT_BYTES)
@@ -204,7 +195,7 @@ class Outlet:
             size = 12 + len(body)
             count = self.count
             if size > MAX_PACKET_BYTES:
-                self.unsent += 1
+                post.unfit += 1
                 return
             if count == MAX_QUEUED:
                 post.flush()
@@ -214,7 +205,7 @@ class Outlet:
             view[at + 12 : at + size] = body
             _length[0] = size
             if protect(context, pointers[count], _LENGTH):
-                self.unsent += 1
+                post.unfit += 1
                 return
             size = lengths[count] = _length[0]
             segment = self._segment
@@ -246,6 +237,8 @@ class Post:
         self.collecting = False
         self.unsent = 0
         """Packets that the kernel did not take."""
+        self.unfit = 0
+        """Packets that were too long, or that SRTP did not take."""
         self.segmenting = True
         self._socket = sock
         self._soon = soon

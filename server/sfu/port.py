@@ -216,6 +216,7 @@ class MediaPorts:
             "failures": sum(port.failures for port in self._ports),
             "strangers": sum(port.strangers for port in self._ports),
             "unsent": sum(port.post.unsent for port in self._ports),
+            "unfit": sum(port.post.unfit for port in self._ports),
         }
 
     def close(self) -> None:

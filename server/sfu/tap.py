@@ -45,8 +45,6 @@ class Tap:
         self.feeding = True
         self.refused = 0
         """Packets that did not fit into the buffer."""
-        self.attached = asyncio.Event()
-        """Set once a recorder has said where it stands."""
         self._opened_ns = opened_ns
         self._now_ns = now_ns
         self._limit = limit_bytes
@@ -73,10 +71,6 @@ class Tap:
     def unacknowledged_bytes(self) -> int:
         """Bytes kept because the recorder has not yet said that it has them on disk."""
         return self._kept_bytes
-
-    def clock_us(self, at_ns: int | None = None) -> int:
-        """The session clock."""
-        return ((self._now_ns() if at_ns is None else at_ns) - self._opened_ns) // 1000
 
     def track(self, index: int) -> UpTrack | None:
         """The track behind an index that the recorder names."""
@@ -166,7 +160,6 @@ class Tap:
         self.acknowledge(durable)
         self._writer = writer
         self._outbox = deque(self._kept)
-        self.attached.set()
         self._flush()
 
     def detach(self, writer: asyncio.StreamWriter) -> None:
@@ -182,9 +175,13 @@ class Tap:
         if self._overflow and self._kept_bytes < self._limit // 2:
             self._tell_overflow()
 
+    def _at_us(self, now_ns: int) -> int:
+        """The session clock."""
+        return (now_ns - self._opened_ns) // 1000
+
     def _number(self) -> tuple[int, int]:
         self._n += 1
-        return self._n, self.clock_us()
+        return self._n, self._at_us(self._now_ns())
 
     def _keep(self, n: int, frame: bytes) -> None:
         self._kept.append((n, frame))
@@ -215,8 +212,7 @@ class Tap:
         if self._closed:
             return
         self._n = n = self._n + 1
-        at_us = (now_ns - self._opened_ns) // 1000
-        self._keep(n, wire.encode_sender_report(n, at_us, index, ntp, rtp))
+        self._keep(n, wire.encode_sender_report(n, self._at_us(now_ns), index, ntp, rtp))
 
     def _refuse(self, track_id: str, at_us: int) -> None:
         self.refused += 1

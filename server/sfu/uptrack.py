@@ -271,12 +271,6 @@ class UpTrack:
         """Packets that had to be asked for, or were past asking: what the line lost."""
         return sum(layer.repair.missed for layer in self._all())
 
-    @property
-    def round_trip_ns(self) -> int:
-        """To the sender and back, as its latest retransmissions showed; 0 before the first."""
-        trips = [layer.repair.round_trip_ns for layer in self.layers]
-        return min((trip for trip in trips if trip), default=0)
-
     def _all(self) -> list[Layer]:
         return [*self._former, *self.layers]
 
