@@ -136,8 +136,8 @@ class Ledger:
     def resume(cls, path: Path) -> Ledger:
         """Go on with the ledger of a recorder that died.
 
-        A torn last line (no LF) is cut off; :attr:`torn_bytes` says how much that was, for the
-        ``recover`` record. Raises :class:`ArchiveBroken` when a whole line does not belong.
+        A torn last line (no LF) is cut off; :attr:`torn_bytes` says how much that was. Raises
+        :class:`ArchiveBroken` when a whole line does not belong.
         """
         tree, prev, keep = Tree(), FIRST_PREV, 0
         for raw, _ in _chained_lines(path):

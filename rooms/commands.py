@@ -2,7 +2,8 @@
 
 Commands carry what was asked, as it came (a source, codec or pause reason is a plain string); the
 room judges it. Those with a `participant_id` first are asked by or about that person; the last
-group is asked by the server itself, on the recorder's word, and never by a participant.
+group is asked by the server itself, on the recorder's word or after another server has died, and
+never by a participant.
 """
 
 from __future__ import annotations

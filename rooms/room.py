@@ -51,10 +51,10 @@ class Room:
         self._state.apply(event)
 
     def start_clock(self, mono_us: int) -> None:
-        """Say which monotonic time is 0 on the session clock; call it when SessionOpening applies.
+        """Say which monotonic time is 0 on the session clock: that at which SessionOpening applied.
 
-        It is no event, as the monotonic time of one process means nothing in another. Until it is
-        called the session clock follows wall time, as in a room that was replayed.
+        It is no event, as a monotonic time means nothing after the machine's next start. Until it
+        is called the session clock follows wall time, as in a room that was replayed.
         """
         self._state.opened_mono_us = mono_us
 

@@ -70,8 +70,8 @@ class RoomState:
     def session_clock_us(self, now: Moment) -> int | None:
         """Return the session clock, or None when the session has not been opened.
 
-        Never behind an event that has happened. Without `opened_mono_us` (a room replayed in
-        another process) the wall clock stands in.
+        Never behind an event that has happened. Without `opened_mono_us` (a room that was replayed)
+        the wall clock stands in.
         """
         if self.opened_wall is None:
             return None

@@ -1,7 +1,7 @@
 """The media of one session: who sends what to the server, and who gets it.
 
-Keeps each person's two peers and every published track in step with what the room says. It asks the
-room who may receive a track and never decides that itself.
+Keeps each person's connections and every published track in step with what the room says. It asks
+the room who may receive a track and never decides that itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How late the event loop is: a timer that measures its own lateness.
 
 Everything of a session but the recorder runs on one loop, so what makes this timer late makes a
-packet late as well. Read by :mod:`server.metrics`.
+packet late as well. Read by :mod:`server.process_figures`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One person in a session as the server holds them: their connection and their two peers."""
+"""One person in a session as the server holds them: signalling and media connections."""
 
 from __future__ import annotations
 
