@@ -30,7 +30,7 @@ DEAF_NS = 10_000_000_000
 SILENT_NS = 3_000_000_000
 """A sender of whom nothing has come for so long is cut off, or as good as that."""
 
-LATE_SAMPLES = 25
+LATE_SAMPLES = 20
 """Of the last 5 s: the longest that the loop was late in them is told with the lines."""
 
 FEW_PACKETS = 30

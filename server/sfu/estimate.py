@@ -68,9 +68,9 @@ FIRST_STEP, MORE_STEP, LAST_STEP = 0.05, 0.05, 0.3
 """What is sent grows by this part in the first tick of a trial, by so much more in each that went
 well, and at most by the last: an overload stays small until it is seen."""
 
-PROVEN_TICKS = 2
+PROVEN_TICKS = 3
 PROVEN_SHARE = 0.9
-"""One tick more than so many at the rate of a trial, or nearly, proves it."""
+"""So many ticks at the rate of a trial, or nearly, prove it."""
 
 LEARNING = 0.05
 """Part of what is lost beyond the usual that is usual from now on, in each tick."""
@@ -265,7 +265,7 @@ class Estimate:
             return
         if sent_bps >= PROVEN_SHARE * self.probe_bps or not can_probe:
             self._proven += 1
-        if self._proven > PROVEN_TICKS:
+        if self._proven >= PROVEN_TICKS:
             self.bps = max(self.bps, int(needed_bps * ROOM))
             self.probe_bps = self._steps = self._proven = 0
             self._hold_ns = max(self._hold_ns // 2, HOLD_NS)

@@ -151,7 +151,13 @@ class _Protocol(aioice.ice.StunProtocol):
         )
 
     def ask(self, transaction: bytes) -> None:
-        """A check goes out; of one that is repeated the last counts: the line is not slower."""
+        """A check goes out; of one that is repeated the first counts.
+
+        Its answer may be to that one. Where it was lost the time is too long, which other checks
+        and reports put right; too short would pass for a queue for ever after.
+        """
+        if transaction in self.asked:
+            return
         while len(self.asked) >= MAX_ASKED:
             del self.asked[next(iter(self.asked))]
         self.asked[transaction] = time.monotonic()

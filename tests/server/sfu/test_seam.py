@@ -120,3 +120,27 @@ def test_a_sender_of_aiortc_tells_of_requests_and_reports() -> None:
     assert parameters(RTCRtpSender._send_keyframe) == ["self"]
     assert parameters(RTCRtpSender._send_rtcp) == ["self", "packets"]
     assert inspect.iscoroutinefunction(RTCRtpSender._send_rtcp)
+
+
+async def test_a_check_that_is_repeated_is_timed_from_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a line of 600 ms the answer comes after aioice has asked again."""
+    now_s = [100.0]
+    monkeypatch.setattr(seam.time, "monotonic", lambda: now_s[0])
+    ports = MediaPorts(Binding("127.0.0.1"))
+    connection = seam._Connection(ports)
+    try:
+        await connection.get_component_candidates(1, [])
+        (protocol,) = connection._protocols
+        for at_s in (100.0, 100.5):
+            now_s[0] = at_s
+            protocol.ask(b"transaction!")  # type: ignore[attr-defined]
+        now_s[0] = 100.6
+        protocol.take_stun(  # type: ignore[attr-defined]
+            b"\x01\x01\0\0\x21\x12\xa4\x42transaction!", ("127.0.0.1", 9)
+        )
+        assert connection.round_trip_s == pytest.approx(0.6)
+    finally:
+        await connection.close()
+        ports.close()
