@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import pytest
 from running import Server
 from session_in_hand import Session, in_hand
 
@@ -116,6 +117,13 @@ async def held(server: Server) -> AsyncIterator[Held]:
     async with in_hand(server.url, chief.name, password) as session:
         async with aiohttp.ClientSession(server.url, cookie_jar=aiohttp.DummyCookieJar()) as http:
             yield Held(server, session, http)
+
+
+@pytest.fixture
+async def place(server: Server) -> AsyncIterator[Held]:
+    """A booked session that nobody has joined."""
+    async with held(server) as one:
+        yield one
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

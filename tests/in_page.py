@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, expect
+from session_in_hand import ledger, tracks, verified
 
-from recorder.verify import Trust, verify
+from bench.chromium import KEEP_CONNECTIONS, RECEIVED, REMOTE
 
-KEEP_CONNECTIONS = """(() => {
-  const Original = RTCPeerConnection;
-  window.connections = [];
-  window.RTCPeerConnection = class extends Original {
-    constructor(...terms) { super(...terms); window.connections.push(this); }
-  };
-})()"""
-"""To be evaluated before joining: the page's connections are then in ``window.connections``."""
+CASE_NUMBER = "2026-0412"
 
 MOVES = """async (selector) => {
   const video = document.querySelector(selector);
@@ -41,8 +34,6 @@ MOVES = """async (selector) => {
   return changed > 20;
 }"""
 
-REMOTE = "[data-testid=tile]:not(.self) video"
-
 HEARS = """async () => {
   const audio = [...document.querySelectorAll('audio')].find(one => one.srcObject);
   if (!audio) return false;
@@ -61,11 +52,34 @@ HEARS = """async () => {
 }"""
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
-    """Wait until ``check`` says yes."""
-    async with asyncio.timeout(seconds):
-        while not await check():
-            await asyncio.sleep(0.1)
+PATHS = """async () => {
+  const paths = [];
+  for (const connection of window.connections) {
+    const reports = await connection.getStats();
+    for (const report of reports.values()) {
+      if (report.type !== "transport" || !report.selectedCandidatePairId) continue;
+      const pair = reports.get(report.selectedCandidatePairId);
+      const local = reports.get(pair.localCandidateId);
+      const remote = reports.get(pair.remoteCandidateId);
+      const way = `${local.candidateType} ${local.relayProtocol ?? local.protocol}`;
+      paths.push({way, address: remote.address});
+    }
+  }
+  return paths;
+}"""
+"""How each connection of the page gets through, and to which address of the server."""
+
+
+async def eventually(
+    check: Callable[[], Awaitable[bool]], seconds: float = 15.0, says: str = ""
+) -> None:
+    """Wait until ``check`` says yes, which means ``says``."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await check():
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds} s: {says}") from None
 
 
 async def enter(window: Any, installation: Any) -> tuple[Any, Any]:
@@ -77,13 +91,26 @@ async def enter(window: Any, installation: Any) -> tuple[Any, Any]:
     return officer, detention
 
 
-async def join(officer: Any, detention: Any) -> None:
-    """Both join, and see the other move."""
-    for one in (officer, detention):
+async def take_seats(*windows: Any) -> None:
+    """All press "Join"; their connections are then in ``window.connections``."""
+    for one in windows:
         await one.page.evaluate(KEEP_CONNECTIONS)
         await one.page.get_by_test_id("join").click()
+
+
+async def join(officer: Any, detention: Any) -> None:
+    """Both join, and see the other move."""
+    await take_seats(officer, detention)
     for one in (officer, detention):
         await eventually(lambda page=one.page: page.evaluate(MOVES, REMOTE))
+
+
+async def received(page: Page) -> dict[str, dict[str, Any]]:
+    """What the browser says of the one sound and the one picture that come, by kind."""
+    reports = await page.evaluate(RECEIVED)
+    found = {report["kind"]: report for report in reports}
+    assert len(found) == len(reports), reports
+    return found
 
 
 async def open_session(page: Page) -> None:
@@ -97,10 +124,10 @@ async def lamp(page: Page, state: str) -> None:
     await expect(page.get_by_test_id("lamp")).to_have_attribute("data-state", state, timeout=20_000)
 
 
-async def close_session(page: Page, case_number: str) -> None:
+async def close_session(page: Page) -> None:
     """Close as an officer does: type the case number, hold the button."""
     await page.get_by_test_id("close").click()
-    await page.get_by_test_id("close-case-number").fill(case_number)
+    await page.get_by_test_id("close-case-number").fill(CASE_NUMBER)
     await page.get_by_test_id("close-hold").hover()
     await page.mouse.down()
     await asyncio.sleep(1.3)
@@ -110,16 +137,9 @@ async def close_session(page: Page, case_number: str) -> None:
 
 def sealed(installation: Any) -> Path:
     """The sealed archive, after the verifier has passed it."""
-    archive = installation.archive_dir / installation.session_id
-    report = verify(archive, Trust.of_installation(installation.config.certificates_dir))
-    assert report.sealed, report.to_json()
-    assert isinstance(archive, Path)
-    return archive
+    return verified(installation.config, installation.session_id)
 
 
 def accounts(archive: Path) -> dict[str, dict[str, Any]]:
     """What the ledger's last line says of each track."""
-    last = (archive / "data" / "chain.jsonl").read_text().splitlines()[-1]
-    closing = json.loads(last)
-    assert closing["type"] == "close"
-    return {track["track"]: track for track in closing["tracks"]}
+    return tracks(ledger(archive))

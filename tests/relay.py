@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
 import hashlib
 import ipaddress
 import shutil
@@ -17,13 +16,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from namespaces import Place
+from cryptography.hazmat.primitives import serialization
+from namespaces import Lines, Place
+from self_signed import self_signed
 
 SECRET = "the relay's secret in tests"
 PLAIN_PORT, TLS_PORT = 3478, 443
 REALM = "relay.test"
+WAYS = ("udp", "tcp", "tls")
 
 
 @dataclass
@@ -85,6 +85,13 @@ def relaying(place: Place, folder: Path, peer: str) -> Iterator[Relay]:
         log.close()
 
 
+@pytest.fixture
+def relay(lines: Lines, tmp_path: Path) -> Iterator[Relay]:
+    """A relay at a place of its own."""
+    with relaying(lines.place("relay"), tmp_path / "relay", lines.address) as relay:
+        yield relay
+
+
 def _answers(process: subprocess.Popen[bytes], place: Place, port: int) -> None:
     until = time.monotonic() + 10
     with place.entered():
@@ -97,27 +104,9 @@ def _answers(process: subprocess.Popen[bytes], place: Place, port: int) -> None:
 
 
 def _certificate(address: str, folder: Path) -> tuple[Path, Path, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, REALM)])
-    now = datetime.datetime.now(datetime.UTC)
     subject = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(subject, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    paths = folder / "relay.pem", folder / "relay.key"
-    paths[0].write_bytes(made.public_bytes(pem))
-    paths[1].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    digest = hashlib.sha256(key.public_key().public_bytes(serialization.Encoding.DER, spki))
-    return *paths, base64.b64encode(digest.digest()).decode()
+    authority = x509.BasicConstraints(ca=True, path_length=0)
+    certificate, key, public = self_signed(folder, REALM, (subject, False), (authority, True))
+    encoding, spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    digest = hashlib.sha256(public.public_bytes(encoding, spki)).digest()
+    return certificate, key, base64.b64encode(digest).decode()

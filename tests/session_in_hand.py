@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from recorder.verify import Trust, verify
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.agent.terminal import Terminal
+from server.config import Config
 from server.sfu import seam
 
 CASE_NUMBER = "2026-0501"
@@ -104,6 +106,14 @@ async def _person(admin: Terminal, terminal: Terminal, name: str, role: str, sit
     return str(account["id"])
 
 
+def verified(config: Config, session_id: str) -> Path:
+    """The sealed archive of a session, after the verifier has passed all of it."""
+    archive = config.archive_dir / session_id
+    report = verify(archive, Trust.of_installation(config.certificates_dir))
+    assert report.sealed, report.to_json()
+    return archive
+
+
 def ledger(archive: Path) -> list[dict[str, Any]]:
     """The lines of an archive's ledger."""
     return [json.loads(line) for line in (archive / "data/chain.jsonl").read_text().splitlines()]
@@ -111,6 +121,7 @@ def ledger(archive: Path) -> list[dict[str, Any]]:
 
 def tracks(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What a ledger's last line says of each track."""
+    assert lines[-1]["type"] == "close"
     return {track["track"]: track for track in lines[-1]["tracks"]}
 
 

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from bad_line import BadLine, bad_line
+from in_page import CASE_NUMBER
+from namespaces import Place
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from bench.chromium import CHROMIUM, ON_LOOPBACK, start, trusting
 from rooms.moment import whole_ms
 from rooms.roles import Role
 from rooms.session import Assignment, Session, SessionKind
@@ -23,22 +27,6 @@ from server.config import Config
 from server.keys import ACCOUNTS, CONDUCTORS, RECORDS
 from server.serving import listen
 
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_ARGS = [
-    "--allow-loopback-in-peer-connection",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--auto-select-desktop-capture-source=Entire screen",
-    "--autoplay-policy=no-user-gesture-required",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-CASE_NUMBER = "2026-0412"
 Launch = Callable[..., Awaitable[Browser]]
 
 
@@ -146,20 +134,35 @@ async def launch() -> AsyncIterator[Launch]:
     async with async_playwright() as playwright:
         browsers: list[Browser] = []
 
-        async def start(*more: str, executable: str | Path = CHROMIUM) -> Browser:
-            browsers.append(
-                await playwright.chromium.launch(
-                    executable_path=executable, args=[*CHROMIUM_ARGS, *more], headless=True
-                )
-            )
+        async def begin(*more: str, executable: str | Path = CHROMIUM) -> Browser:
+            browsers.append(await start(playwright, ON_LOOPBACK, *more, executable=executable))
             return browsers[-1]
 
         try:
-            yield start
+            yield begin
         finally:
             async with asyncio.timeout(20):
                 for browser in browsers:
                     await browser.close()
+
+
+@pytest.fixture
+def launch_at(launch: Launch, installation: Installation, tmp_path: Path) -> Launch:
+    """Starts Chromiums at a place, as far away as it is: ``await launch_at(place)``."""
+
+    async def begin(place: Place, *more: str) -> Browser:
+        return await launch(
+            trusting(installation.url), *more, executable=place.program(tmp_path, CHROMIUM)
+        )
+
+    return begin
+
+
+@pytest.fixture
+async def line(request: pytest.FixtureRequest) -> AsyncIterator[BadLine]:
+    """A line for everybody in both directions: the test module's ``TROUBLE``, by its ``SEED``."""
+    async with bad_line(request.module.TROUBLE, request.module.SEED) as line:
+        yield line
 
 
 @pytest.fixture

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from in_page import HEARS, join
+from in_page import HEARS, PATHS, join
 from namespaces import Lines, ip, lines
 
 __all__ = ["lines"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-CHROMIUM = "/usr/bin/chromium"
-
-REMOTE_ADDRESSES = """async () => {
-  const found = [];
-  for (const connection of window.connections) {
-    const reports = await connection.getStats();
-    for (const report of reports.values()) {
-      if (report.type !== "transport" || !report.selectedCandidatePairId) continue;
-      const pair = reports.get(report.selectedCandidatePairId);
-      found.push(reports.get(pair.remoteCandidateId).address);
-    }
-  }
-  return found;
-}"""
 
 
 async def hold(browser: Any, window_in: Any, installation: Any) -> set[str]:
@@ -40,7 +24,7 @@ async def hold(browser: Any, window_in: Any, installation: Any) -> set[str]:
     for one in people:
         assert await one.page.evaluate(HEARS)
         assert one.problems == []
-        addresses |= set(await one.page.evaluate(REMOTE_ADDRESSES))
+        addresses |= {path["address"] for path in await one.page.evaluate(PATHS)}
     return addresses
 
 
@@ -63,15 +47,12 @@ class TestBothFamilies:
         }
 
     async def test_media_takes_the_family_that_passes(
-        self, lines: Lines, tmp_path: Path, launch: Any, window_in: Any, installation: Any
+        self, lines: Lines, launch_at: Any, window_in: Any, installation: Any
     ) -> None:
         place = lines.place("site")
         ip("-4", "rule", "add", "from", place.address, "ipproto", "udp", "priority", "9",
            "blackhole", namespace=lines.router)  # fmt: skip
-        browser = await launch(
-            f"--unsafely-treat-insecure-origin-as-secure={installation.url}",
-            executable=place.program(tmp_path, CHROMIUM),
-        )
+        browser = await launch_at(place)
         assert await hold(browser, window_in, installation) == {lines.address6}
 
 
@@ -112,15 +93,11 @@ class TestTranslation:
         self,
         lines: Lines,
         public: str,
-        tmp_path: Path,
-        launch: Any,
+        launch_at: Any,
         window_in: Any,
         installation: Any,
     ) -> None:
         place = lines.place("site")
         installation.url = installation.url.replace(lines.address, public)
-        browser = await launch(
-            f"--unsafely-treat-insecure-origin-as-secure={installation.url}",
-            executable=place.program(tmp_path, CHROMIUM),
-        )
+        browser = await launch_at(place)
         assert await hold(browser, window_in, installation) == {public}

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_page import KEEP_CONNECTIONS, REMOTE, sealed
+from in_page import CASE_NUMBER, sealed
 from namespaces import Lines, Place, ip, lines
 from playwright.async_api import async_playwright, expect
 from session_in_hand import gaps, ledger, phase, tracks
 
+from bench.chromium import ARGUMENTS, CHROMIUM, KEEP_CONNECTIONS, REMOTE, trusting
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.agent.terminal import Terminal
@@ -32,19 +33,6 @@ from server.sfu import seam
 __all__ = ["lines"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_ARGS = [
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-CASE_NUMBER = "2026-0412"
 
 HEARD_AND_SEEN = """async (selector) => {
   const video = document.querySelector(selector);
@@ -185,7 +173,7 @@ class Profile:
         self._context = await self._playwright.chromium.launch_persistent_context(
             self._folder / "profile",
             executable_path=self._place.program(self._folder, CHROMIUM),
-            args=[*CHROMIUM_ARGS, f"--unsafely-treat-insecure-origin-as-secure={url}"],
+            args=[*ARGUMENTS, trusting(url)],
             headless=True,
             viewport={"width": 1280, "height": 720},
         )

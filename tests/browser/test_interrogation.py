@@ -48,7 +48,7 @@ async def test_an_interrogation_from_joining_to_replay(window: Any, installation
     await asyncio.sleep(11)
     for one in (officer, detention):
         await eventually(lambda page=one.page: page.evaluate(MOVES, REMOTE))
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     await lamp(detention.page, "sealed")
 
     archive = sealed(installation)
@@ -94,7 +94,7 @@ async def test_a_killed_recorder_loses_nothing(window: Any, installation: Any) -
     await eventually(replaced)
     await asyncio.sleep(4)
     await lamp(officer.page, "recording")
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     for track in accounts(sealed(installation)).values():
         assert track["gaps"] == 0, track
         assert track["captured_us"] > 0.98 * track["expected_us"], track
@@ -112,7 +112,7 @@ async def test_a_lost_signalling_connection_comes_back_and_media_goes_on(
     tile = officer.page.locator("[data-testid=tile]:not(.self)").first
     await expect(tile).to_have_attribute("data-present", "yes", timeout=20_000)
     await eventually(lambda: detention.page.evaluate(MOVES, REMOTE))
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     for track in accounts(sealed(installation)).values():
         assert track["gaps"] == 0, track
 
@@ -141,7 +141,7 @@ async def test_evidence_is_a_track_of_its_own(
     await asyncio.sleep(3)
     await officer.page.get_by_test_id("stop-evidence").click()
     await asyncio.sleep(1)
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     tracks = accounts(sealed(installation))
     assert tracks["evidence-1"]["captured_us"] > 2_500_000
     assert tracks["evidence-1"]["source"] == "evidence_display"

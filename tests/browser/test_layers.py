@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from in_page import close_session, eventually, open_session, received, sealed, take_seats
+from playwright.async_api import Browser
 from session_in_hand import gaps, ledger, tracks
 
-from recorder.verify import Trust, verify
+from bench.chromium import see
 from server.keys import CONDUCTORS
 from server.sfu.uptrack import UpTrack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-KEEP_CONNECTIONS = """() => {
-  const Original = RTCPeerConnection;
-  window.connections = [];
-  window.RTCPeerConnection = class extends Original {
-    constructor(...terms) { super(...terms); window.connections.push(this); }
-  };
-}"""
-
-PICTURE = """async () => {
-  for (const connection of window.connections) {
-    for (const report of (await connection.getStats()).values()) {
-      if (report.type === 'inbound-rtp' && report.kind === 'video') return report;
-    }
-  }
-}"""
 
 TOP_LAYER = """async (active) => {
   for (const connection of window.connections) {
@@ -78,22 +62,10 @@ async def enter(window: Any, installation: Any, small: tuple[int, int]) -> list[
         await window("officer", path, width=1920, height=1080),
         await window("detention", path, width=small[0], height=small[1]),
     ]
+    await take_seats(*windows)
     for one in windows:
-        await one.page.evaluate(KEEP_CONNECTIONS)
-        await one.page.get_by_test_id("join").click()
-    for one in windows:
-        await one.page.wait_for_function(
-            "() => document.querySelector('[data-testid=tile]:not(.self) video')?.videoWidth"
-        )
+        await see(one.page)
     return windows
-
-
-async def until(what: Callable[[], Awaitable[bool]], seconds: float, says: str) -> None:
-    for _ in range(int(seconds / 0.25)):
-        if await what():
-            return
-        await asyncio.sleep(0.25)
-    raise AssertionError(f"not within {seconds} s: {says}")
 
 
 async def cameras(installation: Any) -> dict[str, UpTrack]:
@@ -109,22 +81,22 @@ async def cameras(installation: Any) -> dict[str, UpTrack]:
 
 async def shows(one: Any, heights: range) -> bool:
     """Whether the picture that this window receives has such a height."""
-    picture = await one.page.evaluate(PICTURE)
+    picture = (await received(one.page))["video"]
     return picture.get("frameHeight") in heights
 
 
 async def test_each_receiver_gets_what_fits_its_window(window: Any, installation: Any) -> None:
     officer, detention = await enter(window, installation, (420, 300))
-    await until(lambda: shows(officer, range(700, 721)), 10, "the large window has 720 lines")
-    await until(lambda: shows(detention, range(90, 361)), 10, "the small one has fewer")
-    before = await detention.page.evaluate(PICTURE)
+    await eventually(lambda: shows(officer, range(700, 721)), 10, "the large window has 720 lines")
+    await eventually(lambda: shows(detention, range(90, 361)), 10, "the small one has fewer")
+    before = (await received(detention.page))["video"]
     (down,) = (await cameras(installation))["officer"].downs
     switches = down.switches
     await detention.page.set_viewport_size({"width": 1920, "height": 1080})
-    await until(lambda: shows(detention, range(700, 721)), 10, "it grows with its window")
+    await eventually(lambda: shows(detention, range(700, 721)), 10, "it grows with its window")
     await detention.page.set_viewport_size({"width": 420, "height": 300})
-    await until(lambda: shows(detention, range(90, 361)), 10, "and shrinks")
-    after = await detention.page.evaluate(PICTURE)
+    await eventually(lambda: shows(detention, range(90, 361)), 10, "and shrinks")
+    after = (await received(detention.page))["video"]
     assert down.switches == switches + 2
     frozen_s = after["totalFreezesDuration"] - before["totalFreezesDuration"]
     assert frozen_s < 2 * MAX_FREEZE_S
@@ -134,36 +106,23 @@ async def test_each_receiver_gets_what_fits_its_window(window: Any, installation
 async def test_the_archive_gets_the_best_layer(window: Any, installation: Any) -> None:
     """Also while the best one stops for a while: one track, one timeline, other sizes (F39)."""
     officer, detention = await enter(window, installation, (420, 300))
-    await officer.page.get_by_test_id("open").click()
-    await expect(officer.page.get_by_test_id("lamp")).to_have_attribute(
-        "data-state", "recording", timeout=20_000
-    )
+    await open_session(officer.page)
     up = (await cameras(installation))["detention"]
 
     async def recorded(rid: str) -> bool:
         layer = up.recorded
         return layer is not None and layer.rid == rid
 
-    await until(lambda: recorded("h"), 10, "the whole size is recorded")
+    await eventually(lambda: recorded("h"), 10, "the whole size is recorded")
     await asyncio.sleep(3)
     await detention.page.evaluate(TOP_LAYER, False)
-    await until(lambda: recorded("m"), 5, "the next one is, when it stops")
+    await eventually(lambda: recorded("m"), 5, "the next one is, when it stops")
     await asyncio.sleep(3)
     await detention.page.evaluate(TOP_LAYER, True)
-    await until(lambda: recorded("h"), 5, "and the whole size again")
+    await eventually(lambda: recorded("h"), 5, "and the whole size again")
     await asyncio.sleep(3)
-    await officer.page.get_by_test_id("close").click()
-    await officer.page.get_by_test_id("close-case-number").fill("2026-0412")
-    await officer.page.get_by_test_id("close-hold").hover()
-    await officer.page.mouse.down()
-    await asyncio.sleep(1.3)
-    await officer.page.mouse.up()
-    await expect(officer.page.get_by_test_id("lamp")).to_have_attribute(
-        "data-state", "sealed", timeout=20_000
-    )
-    archive: Path = installation.archive_dir / installation.session_id
-    report = verify(archive, Trust.of_installation(installation.config.certificates_dir))
-    assert report.sealed, report.to_json()
+    await close_session(officer.page)
+    archive = sealed(installation)
     lines = ledger(archive)
     told = tracks(lines)[up.track_id]
     assert told["captured_us"] > 0.97 * told["expected_us"], gaps(lines, up.track_id)
@@ -202,4 +161,4 @@ async def test_everything_is_sent_within_five_seconds(window: Any, installation:
             for up in ups
         )
 
-    await until(all_of_it, 5, "all layers, and their whole bitrate")
+    await eventually(all_of_it, 5, "all layers, and their whole bitrate")

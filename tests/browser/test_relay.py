@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from in_page import (
     HEARS,
     MOVES,
+    PATHS,
     REMOTE,
     accounts,
     close_session,
@@ -22,38 +21,11 @@ from in_page import (
     sealed,
 )
 from namespaces import Lines, Place, ip, lines
-from relay import PLAIN_PORT, SECRET, TLS_PORT, Relay, relaying
+from relay import PLAIN_PORT, SECRET, TLS_PORT, WAYS, Relay, relay
 
-__all__ = ["lines"]
+__all__ = ["lines", "relay"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-CHROMIUM = "/usr/bin/chromium"
-
-PATHS = """async () => {
-  const paths = [];
-  for (const connection of window.connections) {
-    const reports = await connection.getStats();
-    for (const report of reports.values()) {
-      if (report.type !== "transport" || !report.selectedCandidatePairId) continue;
-      const pair = reports.get(report.selectedCandidatePairId);
-      const local = reports.get(pair.localCandidateId);
-      paths.push(`${local.candidateType} ${local.relayProtocol ?? local.protocol}`);
-    }
-  }
-  return paths;
-}"""
-"""How each connection of the page gets through."""
-
-
-@pytest.fixture
-def relay(lines: Lines, tmp_path: Path) -> Iterator[Relay]:
-    """A relay at a place of its own."""
-    with relaying(lines.place("relay"), tmp_path / "relay", lines.address) as relay:
-        yield relay
-
-
-WAYS = ("udp", "tcp", "tls")
 
 
 @pytest.fixture
@@ -69,14 +41,10 @@ def overrides(lines: Lines, relay: Relay) -> dict[str, Any]:
 class Sites:
     """Browsers at places with lines of different kinds."""
 
-    def __init__(
-        self, lines: Lines, relay: Relay, folder: Path, url: str, launch: Any, window_in: Any
-    ) -> None:
+    def __init__(self, lines: Lines, relay: Relay, launch_at: Any, window_in: Any) -> None:
         self._lines = lines
-        self._folder = folder
         self._relay = relay
-        self._url = url
-        self._launch = launch
+        self._launch_at = launch_at
         self._window_in = window_in
 
     async def browser(self, way: str) -> Any:
@@ -91,10 +59,8 @@ class Sites:
             self._block(place, self._relay.address, "tcp", "dport", str(TLS_PORT))
         elif way == "tls":
             self._block(place, self._relay.address, "tcp", "dport", str(PLAIN_PORT))
-        return await self._launch(
-            f"--unsafely-treat-insecure-origin-as-secure={self._url}",
-            f"--ignore-certificate-errors-spki-list={self._relay.pin}",
-            executable=place.program(self._folder, CHROMIUM),
+        return await self._launch_at(
+            place, f"--ignore-certificate-errors-spki-list={self._relay.pin}"
         )
 
     def _block(self, place: Place, to: str, *which: str) -> None:
@@ -106,10 +72,13 @@ class Sites:
 
 
 @pytest.fixture
-def sites(
-    lines: Lines, relay: Relay, tmp_path: Path, installation: Any, launch: Any, window_in: Any
-) -> Sites:
-    return Sites(lines, relay, tmp_path, installation.url, launch, window_in)
+def sites(lines: Lines, relay: Relay, launch_at: Any, window_in: Any) -> Sites:
+    return Sites(lines, relay, launch_at, window_in)
+
+
+async def ways(one: Any) -> set[str]:
+    """How the page's connections get through."""
+    return {path["way"] for path in await one.page.evaluate(PATHS)}
 
 
 async def test_an_interrogation_by_one_tls_port(sites: Sites, installation: Any) -> None:
@@ -119,13 +88,13 @@ async def test_an_interrogation_by_one_tls_port(sites: Sites, installation: Any)
     await join(officer, detention)
     for one in (officer, detention):
         assert await one.page.evaluate(HEARS)
-        assert set(await one.page.evaluate(PATHS)) == {"relay tls"}
+        assert await ways(one) == {"relay tls"}
     await open_session(officer.page)
     await lamp(detention.page, "recording")
     await asyncio.sleep(6)
     for one in (officer, detention):
         await eventually(lambda page=one.page: page.evaluate(MOVES, REMOTE))
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     tracks = accounts(sealed(installation))
     assert sorted(tracks) == ["cam-1", "cam-2", "mic-1", "mic-2"]
     for track in tracks.values():
@@ -140,8 +109,8 @@ async def test_udp_and_tcp_to_the_relay(sites: Sites, installation: Any) -> None
         for way, who in (("udp", "officer"), ("tcp", "detention"))
     ]
     await join(officer, detention)
-    assert set(await officer.page.evaluate(PATHS)) == {"relay udp"}
-    assert set(await detention.page.evaluate(PATHS)) == {"relay tcp"}
+    assert await ways(officer) == {"relay udp"}
+    assert await ways(detention) == {"relay tcp"}
     for one in (officer, detention):
         assert await one.page.evaluate(HEARS)
 
@@ -167,5 +136,5 @@ class TestWithoutARelay:
         await join(officer, detention)
         took_s = time.monotonic() - start
         for one in (officer, detention):
-            assert all("relay" not in path for path in await one.page.evaluate(PATHS))
+            assert all("relay" not in way for way in await ways(one))
         assert took_s < 8

@@ -120,7 +120,7 @@ async def test_a_stock_page_sends_and_plays(
     assert await page.evaluate("() => ingesting.end()") == 200
     tile = officer.page.locator("[data-testid=tile]:not(.self)").first
     await expect(tile).to_have_attribute("data-present", "no", timeout=10_000)
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     await lamp(officer.page, "sealed")
     tracks = accounts(sealed(installation))
     assert sorted(tracks) == ["cam-1", "cam-2", "mic-1", "mic-2"]

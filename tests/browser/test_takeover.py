@@ -44,7 +44,7 @@ async def test_a_media_process_dies(window: Any, installation: Any) -> None:
         assert await one.page.evaluate(HEARS)
     assert installation.session_id in processes.running()
     await asyncio.sleep(4)
-    await close_session(officer.page, "2026-0412")
+    await close_session(officer.page)
     await lamp(detention.page, "sealed")
     lines = ledger(sealed_archive(installation))
     assert set(tracks(lines)) == {"cam-1", "cam-2", "mic-1", "mic-2"}

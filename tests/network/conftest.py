@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bad_line import BadLine, Trouble, bad_line
 from running import Server
-from session_in_hand import Session, in_hand, ledger
+from session_in_hand import Session, in_hand, ledger, verified
 
-from recorder.verify import Trust, verify
 from server.keys import CONDUCTORS
 from server.sfu.uptrack import UpTrack
 
@@ -34,10 +32,7 @@ class Held:
     async def sealed(self) -> list[dict[str, Any]]:
         """Close; the archive's ledger, after the verifier has passed all of it."""
         await self.session.close()
-        archive: Path = self.server.config.archive_dir / self.session.session_id
-        report = verify(archive, Trust.of_installation(self.server.config.certificates_dir))
-        assert report.sealed, report.to_json()
-        return ledger(archive)
+        return ledger(verified(self.server.config, self.session.session_id))
 
 
 Hold = Callable[..., contextlib.AbstractAsyncContextManager[Held]]

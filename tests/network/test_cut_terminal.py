@@ -13,9 +13,8 @@ import ifaddr
 import pytest
 from namespaces import Lines, Loop, Place, lines
 from running import Server
-from session_in_hand import Session, gaps, in_hand, ledger, phase, tracks
+from session_in_hand import Session, gaps, in_hand, ledger, tracks, verified
 
-from recorder.verify import Trust, verify
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.agent.terminal import Terminal
@@ -57,13 +56,8 @@ class Cell:
 
     async def seal(self) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         """Close; the verified ledger, and what it says of the site's tracks."""
-        officer = self.session.officer
-        await officer.close("2026-0501")
-        await officer.wait_for("sealed", phase("sealed"), timeout_s=30)
-        archive = self.server.config.archive_dir / self.session.session_id
-        report = verify(archive, Trust.of_installation(self.server.config.certificates_dir))
-        assert report.sealed, report.to_json()
-        lines = ledger(archive)
+        await self.session.close()
+        lines = ledger(verified(self.server.config, self.session.session_id))
         own = self.site.welcome["participant_id"]
         return lines, {n: t for n, t in tracks(lines).items() if t["participant"] == own}
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aioice.stun
 import pytest
 from aioice import turn
 from namespaces import Lines, lines
-from relay import PLAIN_PORT, SECRET, TLS_PORT, Relay, relaying
+from relay import PLAIN_PORT, SECRET, TLS_PORT, WAYS, Relay, relay
 from running import Server
 from session_in_hand import in_hand
 
@@ -23,18 +22,9 @@ from server.config import TurnSection
 from server.sfu import seam
 from server.turn import Relays
 
-__all__ = ["lines"]
+__all__ = ["lines", "relay"]
 
 pytestmark = pytest.mark.timeout(90)
-
-WAYS = ("udp", "tcp", "tls")
-
-
-@pytest.fixture
-def relay(lines: Lines, tmp_path: Path) -> Iterator[Relay]:
-    """A relay at a place of its own."""
-    with relaying(lines.place("relay"), tmp_path / "relay", lines.address) as relay:
-        yield relay
 
 
 class Silent(asyncio.DatagramProtocol):

@@ -14,6 +14,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 from rtp_streams import pictures, sounds
 
+from bench.chromium import start
 from recorder import cmaf, webm
 from recorder.cmaf import Sample
 from recorder.depacketize import depacketizer
@@ -211,14 +212,7 @@ async def address() -> AsyncIterator[str]:
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as tools:
-        browser = await tools.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[
-                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--autoplay-policy=no-user-gesture-required",
-            ],
-        )  # fmt: skip
+        browser = await start(tools)
         yield browser
         await browser.close()
 

@@ -14,9 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 from running import merged
-from session_in_hand import Session, gaps, in_hand, ledger, phase, recording, tracks
+from session_in_hand import Session, gaps, in_hand, ledger, phase, recording, tracks, verified
 
-from recorder.verify import Trust, verify
 from rooms.errors import NotAssigned, SessionUnknown
 from server.agent import hosting
 from server.agent.terminal import Terminal
@@ -97,10 +96,7 @@ async def goes_on(session: Session, frames: int = 20, seconds: float = 20.0) -> 
 async def sealed(own: Config, session: Session) -> list[dict[str, Any]]:
     """Close; the ledger of the verified archive."""
     await session.close()
-    archive = own.archive_dir / session.session_id
-    report = verify(archive, Trust.of_installation(own.certificates_dir))
-    assert report.sealed, report.to_json()
-    lines = ledger(archive)
+    lines = ledger(verified(own, session.session_id))
     assert set(tracks(lines)) == {"cam-1", "mic-1"}
     return lines
 

@@ -9,21 +9,15 @@ from collections.abc import AsyncIterator
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from http_media import Answer, Held, held, offer, until
-from running import Server
+from http_media import Answer, Held, offer, place, until
 
 from rooms.errors import REGISTRY
 from server.agent.sources import SoundSource, SourceClock, Tone
 from server.keys import CONDUCTORS, MEDIA_RESOURCES
 
+__all__ = ["place"]
+
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-async def place(server: Server) -> AsyncIterator[Held]:
-    """A booked session that nobody has joined."""
-    async with held(server) as one:
-        yield one
 
 
 class Player:
@@ -59,6 +53,13 @@ class Player:
             await self._peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         return answer
 
+    async def plays(self, query: str = "", *kinds: str) -> Answer:
+        """Play, and wait until it sees and hears what it asked for."""
+        answer = await self.play(query, *kinds)
+        assert answer.status == 201, answer.text
+        await until(lambda: all(self.frames[kind] > 5 for kind in kinds or self.frames))
+        return answer
+
     def _received(self, track: MediaStreamTrack) -> None:
         self._readers.add(asyncio.ensure_future(self._read(track)))
 
@@ -91,11 +92,9 @@ async def test_a_player_with_a_seat_of_its_own_sees_and_hears(place: Held) -> No
     await session.join()
     await session.officer.leave()
     async with player(place) as screen:
-        answer = await screen.play()
-        assert answer.status == 201, answer.text
+        answer = await screen.plays()
         assert answer.headers["ETag"]
         assert answer.text.count("a=sendonly") == 2
-        await until(lambda: screen.frames["video"] > 5 and screen.frames["audio"] > 5)
         assert screen.width == 640
         seats = session.site.state["participants"]
         assert seats[0]["present"] == "yes"
@@ -119,15 +118,13 @@ async def test_a_player_beside_its_owners_browser(place: Held) -> None:
     session = place.session
     await session.join()
     async with player(place) as screen:
-        assert (await screen.play("?track=cam-1", "video")).status == 201
-        await until(lambda: screen.frames["video"] > 5)
+        await screen.plays("?track=cam-1", "video")
     # It went without a word; the browser stays where it is.
     resources = place.server.app[MEDIA_RESOURCES]
     await until(lambda: not resources._resources)
     assert session.officer.state["participants"][0]["present"] == "yes"
     async with player(place) as screen:
-        assert (await screen.play("", "audio")).status == 201
-        await until(lambda: screen.frames["audio"] > 5)
+        await screen.plays("", "audio")
         await session.officer.leave()
         await until(lambda: not resources._resources)
         await until(lambda: screen.state in ("closed", "failed"))
@@ -142,8 +139,7 @@ async def test_an_encoder_and_a_player_share_a_place_until_the_browser_takes_it(
     made = await place.ask("POST", place.whip, offer())
     assert made.status == 201, made.text
     async with player(place, "site") as screen:
-        assert (await screen.play("", "audio")).status == 201
-        await until(lambda: screen.frames["audio"] > 5)
+        await screen.plays("", "audio")
         await until(lambda: set(place.tracks(1)) == {"camera", "microphone"})
         assert (await place.ask("DELETE", made.headers["Location"])).status == 200
         await until(lambda: place.tracks(1) == {})
@@ -165,8 +161,7 @@ async def test_players_end_when_the_session_is_sealed(place: Held) -> None:
     await session.join()
     await session.go_live()
     async with player(place) as screen:
-        assert (await screen.play()).status == 201
-        await until(lambda: screen.frames["video"] > 5)
+        await screen.plays()
         await session.close()
         await until(lambda: not place.server.app[MEDIA_RESOURCES]._resources)
         await until(lambda: screen.state in ("closed", "failed"))
@@ -178,8 +173,7 @@ async def test_a_track_that_goes_and_comes_again(place: Held) -> None:
     session = place.session
     await session.join()
     async with player(place) as screen:
-        assert (await screen.play("?track=mic-1", "audio")).status == 201
-        await until(lambda: screen.frames["audio"] > 5)
+        await screen.plays("?track=mic-1", "audio")
         conductor = await place.server.app[CONDUCTORS].get(session.session_id)
         before = conductor._forwarding.ups["mic-1"]
         await session.site.request("unpublish", track_id="mic-1")

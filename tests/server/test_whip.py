@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from http_media import Held, held, offer, until
-from running import Server
-from session_in_hand import ledger
+from http_media import Held, offer, place, until
+from self_signed import self_signed
+from session_in_hand import ledger, tracks, verified
 
-from recorder.verify import Trust, verify
 from rooms.errors import REGISTRY
 from server.keys import MEDIA_RESOURCES
 from server.sfu import seam
+
+__all__ = ["place"]
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -31,38 +27,13 @@ CANDIDATE = "m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 2122 127.0.0.
 
 
 @pytest.fixture
-async def place(server: Server) -> AsyncIterator[Held]:
-    """A booked session that nobody has joined."""
-    async with held(server) as one:
-        yield one
-
-
-@pytest.fixture
 def certificate(tmp_path: Path) -> dict[str, str]:
     """Options by which FFmpeg uses a certificate on P-256.
 
     FFmpeg with GnuTLS, as in PyAV, makes itself one on P-224, which OpenSSL 4 no longer speaks.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "encoder")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    paths = {"cert_file": tmp_path / "encoder.pem", "key_file": tmp_path / "encoder.key"}
-    paths["cert_file"].write_bytes(made.public_bytes(pem))
-    paths["key_file"].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return {option: str(path) for option, path in paths.items()}
+    certificate, key, _ = self_signed(tmp_path, "encoder")
+    return {"cert_file": str(certificate), "key_file": str(key)}
 
 
 class Encoder:
@@ -119,10 +90,7 @@ async def test_ffmpeg_becomes_recorded_tracks_in_an_archive_that_verifies(
         await until(lambda: place.present(1) == "no")
     finally:
         await encoder.stop()
-    archive = place.server.config.archive_dir / session.session_id
-    report = verify(archive, Trust.of_installation(place.server.config.certificates_dir))
-    assert report.sealed, report.to_json()
-    closing = {track["track"]: track for track in ledger(archive)[-1]["tracks"]}
+    closing = tracks(ledger(verified(place.server.config, session.session_id)))
     assert set(closing) == {"wide-1", "mic-1"}
     for track in closing.values():
         assert track["captured_us"] > 4_000_000, track
