@@ -28,7 +28,15 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation --config-settings 
 USER tingxun
 VOLUME /var/lib/tingxun
 EXPOSE 8080
-HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/healthz', timeout=3)"]
+# By the port and the scheme that the settings name. The certificate is for another name than 127.0.0.1.
+HEALTHCHECK CMD ["python", "-c", "\
+import http.client, os, pathlib, ssl, sys; from server.config import Config; \
+server = Config.load(pathlib.Path(os.environ.get('TINGXUN_CONFIG', 'config.yaml'))).server; \
+tls = ssl.create_default_context(); tls.check_hostname = False; tls.verify_mode = ssl.CERT_NONE; \
+here = ('127.0.0.1', server.port); \
+line = http.client.HTTPSConnection(*here, timeout=3, context=tls) if server.tls_cert \
+else http.client.HTTPConnection(*here, timeout=3); \
+line.request('GET', '/healthz'); sys.exit(line.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tingxun"]
 CMD ["serve", "--host", "0.0.0.0"]

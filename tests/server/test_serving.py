@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import ssl
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +21,8 @@ from server.app import create_app
 from server.config import Config
 from server.keys import RECORDS
 from server.serving import listen
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +79,50 @@ async def test_the_address_that_is_told_can_be_opened(
     server = await start_server({"server.host": "0.0.0.0"})
     assert server.url.startswith("http://127.0.0.1:")
     assert (await server.client().get("/healthz"))[0] == 200
+
+
+def health_check() -> list[str]:
+    """The command by which the image is asked whether it is well, with this interpreter."""
+    lines = (PROJECT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+    (line,) = [line for line in lines if line.startswith("HEALTHCHECK")]
+    command: list[str] = json.loads(line.removeprefix("HEALTHCHECK CMD"))
+    assert command[0] == "python"
+    return [sys.executable, *command[1:]]
+
+
+async def is_well(folder: Path, **more: str) -> bool:
+    """What the image's check says of the server whose settings lie in ``folder``."""
+    # A proxy of the surroundings has no business on the way to ourselves.
+    surroundings = {"PYTHONPATH": str(PROJECT), "http_proxy": "http://127.0.0.1:9", **more}
+    check = await asyncio.create_subprocess_exec(
+        *health_check(), cwd=folder, env={**os.environ, **surroundings}, stderr=subprocess.DEVNULL
+    )
+    code = await asyncio.wait_for(check.wait(), 30)
+    # Docker keeps all others for itself.
+    assert code in (0, 1)
+    return code == 0
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_image_knows_whether_it_is_well(
+    start_server: Callable[..., Awaitable[Server]],
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    tls: bool,
+) -> None:
+    pair = dict(zip(("tls_cert", "tls_key"), map(str, certificate), strict=True)) if tls else {}
+    server = await start_server({f"server.{key}": value for key, value in pair.items()})
+    assert server.url.startswith("https:") is tls
+    port = int(server.url.rsplit(":", 1)[1])
+    settings = tmp_path / "config.yaml"
+    settings.write_text(json.dumps({"server": {"port": port, **pair}}))
+    assert await is_well(tmp_path)
+    other = tmp_path / "other.yaml"
+    settings.rename(other)
+    assert await is_well(tmp_path, TINGXUN_CONFIG=str(other))
+    # Port 1 answers nobody.
+    settings.write_text(json.dumps({"server": {"port": 1, **pair}}))
+    assert not await is_well(tmp_path)
 
 
 async def test_start_and_stop_leave_no_task_behind(config: Config) -> None:
