@@ -206,6 +206,9 @@ class Conductor:
         decided = self.room.handle(command, now)
         if not decided:
             return decided
+        if any(isinstance(event, events.SessionOpening) for event in decided):
+            # The last moment at which it can be refused: nothing of it is stored yet.
+            await self._recording.check_reserve()
         records = [events.to_record(event) for event in decided]
         await self._records.append_events(self.session_id, records)
         for event, record in zip(decided, records, strict=True):

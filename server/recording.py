@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,9 @@ from typing import Any
 
 from recorder import wire
 from recorder.archive import Layout
+from recorder.ledger import storage_error
 from recorder.state import await_release
+from rooms.errors import DiskFull
 from rooms.moment import format_wall
 from rooms.session import Session
 from server.config import Config
@@ -68,6 +71,22 @@ class Recording:
     def prepare(self) -> None:
         """Start a recorder that waits, so that opening is quick."""
         self._recorder.prepare()
+
+    async def check_reserve(self) -> None:
+        """Raise ``disk_full`` where less than ``recording.reserve_mib`` is free for archives.
+
+        Where the disk cannot be asked it is ``archive_dir_unwritable``.
+        """
+        folder, reserve_mib = self._config.archive_dir, self._config.recording.reserve_mib
+        try:
+            free_mib = await asyncio.to_thread(_free_bytes, folder) >> 20
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        if free_mib < reserve_mib:
+            raise DiskFull(
+                f"{free_mib} MiB are free for archives; "
+                f"to open takes {reserve_mib} MiB (recording.reserve_mib)"
+            )
 
     def open(self, opened_ns: int, opened: datetime) -> None:
         """Start: the session clock is zero at ``opened_ns`` of the monotonic clock."""
@@ -221,6 +240,12 @@ class Recording:
                 self._callbacks.on_failed(code)
             case wire.Hello():
                 pass
+
+
+def _free_bytes(folder: Path) -> int:
+    """What is free for us on the disk of ``folder``, or on the one that it would be made on."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 def set_aside(archive_dir: Path, session_id: str) -> None:

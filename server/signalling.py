@@ -22,6 +22,7 @@ from rooms.errors import (
     MessageMalformed,
     MessageTooFrequent,
     MessageTooLarge,
+    NotJoined,
     OriginRefused,
     TingxunError,
     VersionUnsupported,
@@ -188,6 +189,7 @@ async def _converse(
                 continue
             if isinstance(message, protocol.Leave):
                 await conductor.request(participant_id, connection.id, message)
+                connection.end(NotJoined("you have left the session"))
                 return
             reply = await conductor.request(participant_id, connection.id, message)
             if reply is not None:

@@ -14,6 +14,7 @@ from running import Server
 from session_in_hand import in_hand, ledger, phase, recording
 
 from recorder.verify import Trust, verify
+from rooms.errors import DiskFull
 from server.keys import ACCOUNTS, CONDUCTORS
 
 pytestmark = pytest.mark.timeout(90)
@@ -42,18 +43,64 @@ async def administrator(server: Server) -> tuple[str, str]:
     return account.name, password
 
 
+async def make_room(disk: Path) -> None:
+    """Let the small disk have 64 MiB."""
+    grow = ["mount", "-o", "remount,size=64m", str(disk)]
+    await asyncio.to_thread(subprocess.run, grow, check=True, timeout=10)
+
+
+async def test_no_session_is_opened_on_less_than_the_reserve(
+    start_server: object, small_disk: Path
+) -> None:
+    server: Server = await start_server(  # type: ignore[operator]
+        {"recording.archive_dir": str(small_disk), "recording.reserve_mib": 3}
+    )
+    async with in_hand(server.url, *await administrator(server)) as session:
+        await session.join()
+        with pytest.raises(DiskFull, match="reserve_mib"):
+            await session.officer.open()
+        assert session.officer.state["phase"] == "waiting"
+        assert session.officer.state["recording"]["state"] == "off"
+        stored = await server.records.events(session.session_id)
+        assert "session_opening" not in {event["type"] for event in stored}
+        assert list(small_disk.iterdir()) == []
+        await make_room(small_disk)
+        await session.go_live()
+        await asyncio.sleep(1)
+        await session.close()
+    archive = small_disk / session.session_id
+    assert verify(archive, Trust.of_installation(server.config.certificates_dir)).sealed
+
+
+async def test_the_reserve_is_that_of_the_disk_a_missing_folder_would_be_on(
+    start_server: object, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archives"
+    server: Server = await start_server(  # type: ignore[operator]
+        {"recording.archive_dir": str(folder), "recording.reserve_mib": 1 << 40}
+    )
+    async with in_hand(server.url, *await administrator(server)) as session:
+        await session.join()
+        folder.rmdir()
+        with pytest.raises(DiskFull):
+            await session.officer.open()
+        assert not folder.exists()
+
+
 async def test_a_full_disk_is_said_and_what_it_kept_out_is_written_later(
     start_server: object, small_disk: Path
 ) -> None:
-    server: Server = await start_server({"recording.archive_dir": str(small_disk)})  # type: ignore[operator]
+    # Less than the reserve is left soon: a session that is live goes on all the same.
+    server: Server = await start_server(  # type: ignore[operator]
+        {"recording.archive_dir": str(small_disk), "recording.reserve_mib": 1}
+    )
     async with in_hand(server.url, *await administrator(server)) as session:
         await session.join()
         await session.go_live()
         await session.officer.wait_for("failure", recording("failed"), timeout_s=40)
         assert session.officer.state["recording"]["reason"] == "disk_full"
         assert session.officer.state["phase"] == "live"
-        grow = ["mount", "-o", "remount,size=64m", str(small_disk)]
-        await asyncio.to_thread(subprocess.run, grow, check=True, timeout=10)
+        await make_room(small_disk)
         await session.officer.wait_for("recovery", recording("recording"), timeout_s=20)
         await session.close()
     archive = small_disk / session.session_id

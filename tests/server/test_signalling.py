@@ -229,4 +229,7 @@ async def test_leaving_empties_the_seat(booked: Booked) -> None:
     await officer.hello()
     await watcher.hello()
     await officer.socket.send_json({"type": "leave"})
+    bye = await officer.until("bye")
+    assert (bye["error"], bye["message"]) == ("not_joined", "you have left the session")
+    assert (await officer.socket.receive()).type is aiohttp.WSMsgType.CLOSE
     await presence(watcher, "no")
