@@ -62,10 +62,10 @@ def _read(part: Part) -> Mapping[str, int]:
         case DownTrack():
             return {
                 "packets_out": part.packets,
-                "bytes_out": part.octets + HEADER_BYTES * part.packets,
-                "retransmitted": part.retransmitted,
+                "bytes_out": part.octets + part.again.octets + HEADER_BYTES * part.packets,
+                "retransmitted": part.again.retransmitted,
                 "switches": part.switches,
-                "probed": part.probed,
+                "probed": part.again.probed,
             }
         case PublishPeer():
             return {

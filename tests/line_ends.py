@@ -163,7 +163,7 @@ class Viewer:
         self._to_viewer = Pipe(trouble, seed, self._arrived)
         self._to_server = Pipe(trouble, seed + 1, self._asked_for)
         self.down = DownTrack(cast(Any, self), up, DOWN_SSRC, PAYLOAD_TYPE)
-        self.down.retransmit_apart(DOWN_RTX_PAYLOAD_TYPE, DOWN_RTX_SSRC)
+        self.down.again.use_stream(DOWN_RTX_PAYLOAD_TYPE, DOWN_RTX_SSRC)
         up.attach(self.down)
 
     def send(self, first: int, second: int, number: int, time: int, ssrc: int, body: bytes) -> None:

@@ -1,17 +1,16 @@
-"""One subscription: rewrite SSRC, numbers and timestamp; answer requests; send.
+"""One subscription: rewrite SSRC, numbers and timestamp; send.
 
 Before this in a packet's path: :mod:`server.sfu.layer`. After it: :mod:`server.sfu.seam`,
-:mod:`server.sfu.datagrams`, and the wire.
+:mod:`server.sfu.datagrams`, and the wire. What is sent again is found by :mod:`server.sfu.resend`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from server.sfu import rtp
-from server.sfu.allowance import Allowance
 from server.sfu.pictures import ONE_ON, PictureNumbers, picture_numbers, renumber
+from server.sfu.resend import Resending, Stretch
 from server.sfu.seam import MediaTransport
 from server.sfu.timing import OneStream, ticks_apart
 
@@ -19,38 +18,6 @@ if TYPE_CHECKING:
     from server.sfu.crossing import Newest
     from server.sfu.layer import Layer
     from server.sfu.uptrack import UpTrack
-
-MAX_RETRANSMISSIONS = 64
-"""Packets sent again for one request; the receiver asks again if it still lacks more."""
-
-RETRANSMISSIONS_PER_S = 500
-RETRANSMISSION_BURST = 128
-"""What one receiver may be sent again of one track; a flood of requests gets no more."""
-
-RESEND_NS = 10_000_000
-MAX_RESEND_NS = 200_000_000
-RESEND_SHARE = 0.8
-"""A packet that is asked for again within most of a round trip is already on its way."""
-
-PADDING = bytes(254) + b"\xff"
-"""The payload of a packet of padding alone (RFC 3550, 5.1), as long as can be."""
-
-STRETCHES = 4
-"""Changes of layer that are remembered: more do not fall into the time of a retransmission."""
-
-_MAX_RESENT = 512
-
-
-class Stretch(NamedTuple):
-    """What a receiver has been sent of one layer in one go, and how it was renumbered."""
-
-    first: int
-    """The number (extended, as the receiver has it) that it starts with."""
-    layer: Layer
-    binding: int
-    sequence_offset: int
-    timestamp_offset: int
-    numbers: PictureNumbers | None
 
 
 class Counts(NamedTuple):
@@ -71,27 +38,17 @@ class DownTrack(OneStream):
     """
 
     __slots__ = (
-        "_again",
         "_counted",
         "_ended",
         "_joined",
         "_numbers",
         "_payload_type",
-        "_resend_ns",
-        "_resent",
-        "_rtx",
-        "_rtx_sequence",
-        "_stretches",
         "_transport",
         "_up",
-        "budget",
+        "again",
         "first",
         "layer",
         "level",
-        "probed",
-        "probed_octets",
-        "resent_octets",
-        "retransmitted",
         "ssrc",
         "switches",
     )
@@ -109,27 +66,14 @@ class DownTrack(OneStream):
         """The extended number of the layer's packet that the receiver's share of it starts with."""
         self.switches = 0
         """How often another layer followed."""
-        self.retransmitted = 0
-        self.probed = 0
-        """Packets sent unasked, to learn what the line can carry: some once more, or padding."""
-        self.probed_octets = 0
-        self.resent_octets = 0
-        """Payload bytes of what was probed; of that and what was retransmitted."""
-        self.budget: Allowance | None = None
-        """Bytes that may be sent again; shared by several."""
+        self.again = Resending(transport, ssrc, payload_type, twice=not up.is_video)
+        """Sound is small, and there is seldom time to ask for it a second time."""
         self._transport = transport
         self._up = up
         self._payload_type = payload_type
         self._numbers: PictureNumbers | None = None
-        self._stretches: deque[Stretch] = deque(maxlen=STRETCHES)
         self._ended: tuple[Layer, Newest] | None = None
         """Where what was sent last ends, while there is no layer."""
-        self._rtx: tuple[int, int] | None = None
-        self._rtx_sequence = 0
-        self._resend_ns = RESEND_NS
-        self._resent: dict[int, int] = {}
-        """Until when a packet is not sent again, by the receiver's number."""
-        self._again = Allowance(RETRANSMISSION_BURST, RETRANSMISSIONS_PER_S)
         self._counted = self._joined = Counts(0, 0, 0, 0)
 
     @property
@@ -153,7 +97,7 @@ class DownTrack(OneStream):
     @property
     def packets(self) -> int:
         """Packets sent."""
-        return self.counts.packets + self.retransmitted + self.probed
+        return self.counts.packets + self.again.retransmitted + self.again.probed
 
     @property
     def octets(self) -> int:
@@ -198,7 +142,7 @@ class DownTrack(OneStream):
             passed_ns = max(now_ns - before.arrival_ns, 0)
             ticks = max(passed_ns * self.layer.clock_hz // 1_000_000_000, 1)
             self._go_on(packet, number, before, ticks)
-        self._stretches.clear()
+        self.again.forget()
         self._mark()
 
     def take(self, packet: bytes, now_ns: int) -> None:
@@ -225,10 +169,6 @@ class DownTrack(OneStream):
             body,
         )
 
-    def retransmit_apart(self, payload_type: int, ssrc: int) -> None:
-        """Send again in a stream of its own (RFC 4588), as the receiver has agreed to."""
-        self._rtx = (payload_type, ssrc)
-
     def retransmit(self, lost: list[int], now_ns: int) -> None:
         """Send again what the receiver lacks, by the numbers that it knows.
 
@@ -236,63 +176,22 @@ class DownTrack(OneStream):
         present one's, of which the track keeps nothing. In a pause nothing is: the picture begins
         anew after it, and what withheld it is a line that has no room for the rest of the old one.
         """
-        if self.layer is None:
-            return
-        if len(self._resent) > _MAX_RESENT:
-            self._resent.clear()
-        newest = self._newest_sent()
-        if newest is None:
-            return
-        for wanted in lost[:MAX_RETRANSMISSIONS]:
-            number = newest - ((newest - wanted) & 0xFFFF)
-            found = self._sent(number)
-            if found is None or now_ns < self._resent.get(wanted & 0xFFFF, 0):
-                continue
-            if self.budget is not None and not self.budget.take(len(found[1]), now_ns):
-                continue
-            if not self._again.take(1, now_ns):
-                return
-            self._resent[wanted & 0xFFFF] = now_ns + self._resend_ns
-            self.retransmitted += 1
-            self._send_again(number & 0xFFFF, *found)
-            if not self._up.is_video and (
-                self.budget is None or self.budget.take(len(found[1]), now_ns)
-            ):
-                # There is seldom time to ask for sound a second time, and it is small.
-                self.retransmitted += 1
-                self._send_again(number & 0xFFFF, *found)
+        newest = None if self.layer is None else self._newest_sent()
+        if newest is not None:
+            self.again.retransmit(lost, newest, now_ns)
 
     @property
     def can_probe(self) -> bool:
         """Whether the receiver takes a retransmission stream, and so what tries the line."""
-        return self._rtx is not None and not self.fresh
+        return self.again.apart and not self.fresh
 
     def probe(self, room: float) -> int:
         """Send what tries the line, up to ``room`` bytes in all; returns how many bytes.
 
-        The newest packets once more; where none is kept, in a pause, padding alone. In the
-        retransmission stream, where the receiver knows either for what it is.
+        The newest packets once more; where none is kept, in a pause, padding alone.
         """
-        newest, spent = self._newest_sent(), 0
-        if self._rtx is None or newest is None:
-            return 0
-        for back in range(MAX_RETRANSMISSIONS):
-            found = self._sent(newest - back)
-            if found is None and not back:
-                spent = self._pad(room)
-                break
-            if found is None or spent + len(found[1]) > room:
-                break
-            self.probed += 1
-            spent += len(found[1])
-            self._send_again((newest - back) & 0xFFFF, *found)
-        self.probed_octets += spent
-        return spent
-
-    def wait_for(self, round_trip_ms: float | None) -> None:
-        """What is asked for again within ``round_trip_ms`` was sent already."""
-        wait_ns = RESEND_NS if round_trip_ms is None else int(round_trip_ms * RESEND_SHARE * 1e6)
-        self._resend_ns = min(max(wait_ns, RESEND_NS), MAX_RESEND_NS)
+        newest = self._newest_sent()
+        return 0 if newest is None else self.again.probe(newest, room)
 
     def sender_report(self, now_ns: int) -> bytes | None:
         """Our report to the receiver: the publisher's, carried forward by the time since it came.
@@ -342,7 +241,7 @@ class DownTrack(OneStream):
     def _mark(self) -> None:
         """A new stretch starts here."""
         if self.layer is not None:
-            self._stretches.append(
+            self.again.mark(
                 Stretch(
                     self.first + self._sequence_offset,
                     self.layer,
@@ -353,54 +252,12 @@ class DownTrack(OneStream):
                 )
             )
 
-    def _pad(self, room: float) -> int:
-        """Send packets of padding alone; returns their bytes."""
-        assert self._rtx is not None
-        payload_type, ssrc = self._rtx
-        count = min(int(room / len(PADDING)), MAX_RETRANSMISSIONS)
-        for _ in range(count):
-            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-            self._transport.send(0xA0, payload_type, self._rtx_sequence, 0, ssrc, PADDING)
-        self.probed += count
-        self.resent_octets += count * len(PADDING)
-        return count * len(PADDING)
-
     def _newest_sent(self) -> int | None:
         """The newest number that the receiver may know, extended."""
         newest = self.layer.newest if self.layer is not None else None
         if newest is None and self._ended is not None:
             newest = self._ended[1]
         return None if newest is None else newest.number + self._sequence_offset
-
-    def _sent(self, number: int) -> tuple[Stretch, bytes] | None:
-        """The packet that the receiver knows by this extended number, if it is still kept."""
-        for stretch in reversed(self._stretches):
-            if stretch.first <= number:
-                if stretch.binding != stretch.layer.binding:
-                    return None
-                packet = stretch.layer.history((number - stretch.sequence_offset) & 0xFFFF)
-                return None if packet is None else (stretch, packet)
-        return None
-
-    def _send_again(self, number: int, stretch: Stretch, packet: bytes) -> None:
-        first, marker, _, timestamp, _ = rtp.HEADER.unpack_from(packet)
-        body = packet[rtp.payload_start(packet) :]
-        if stretch.numbers is not None:
-            body = renumber(body, stretch.numbers)
-        self.resent_octets += len(body)
-        ssrc, payload_type, sequence = self.ssrc, self._payload_type, number
-        if self._rtx is not None:
-            payload_type, ssrc = self._rtx
-            sequence = self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-            body = number.to_bytes(2) + body
-        self._transport.send(
-            0x80 | (first & 0x20),
-            (marker & 0x80) | payload_type,
-            sequence,
-            (timestamp + stretch.timestamp_offset) & 0xFFFFFFFF,
-            ssrc,
-            body,
-        )
 
 
 def _counts(layer: Layer) -> Counts:

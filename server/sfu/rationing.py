@@ -119,7 +119,7 @@ class Rationing:
         if newest is not None and now_ns - newest.round_trip_at_ns < FRESH_NS:
             round_trip_ms = newest.round_trip_ms
         for _, down, _ in sending:
-            down.wait_for(round_trip_ms)
+            down.again.wait_for(round_trip_ms)
         self.estimate.tick(
             now_ns,
             self.sent_bps,
@@ -229,7 +229,7 @@ class Rationing:
         sound_bps = max(self._sound_bps * SOUND_REPAIR_SHARE, LEAST_SOUND_REPAIR_BPS)
         self._sound_repair.change(sound_bps / 8 * FREE_REPAIR_BURST_S, sound_bps / 8)
         for up, down, _ in sending:
-            down.budget = self._repair if up.is_video else self._sound_repair
+            down.again.budget = self._repair if up.is_video else self._sound_repair
 
 
 class _Totals(NamedTuple):
@@ -246,12 +246,12 @@ class _Totals(NamedTuple):
 
 
 def _totals(down: DownTrack, reception: Reception) -> _Totals:
-    counts = down.counts
+    counts, again = down.counts, down.again
     overhead = 12 + PACKET_OVERHEAD
     return _Totals(
         octets=counts.octets + counts.packets * overhead,
-        again=down.resent_octets + (down.retransmitted + down.probed) * overhead,
-        probed=down.probed_octets + down.probed * overhead,
+        again=again.octets + (again.retransmitted + again.probed) * overhead,
+        probed=again.probed_octets + again.probed * overhead,
         packets=counts.packets,
         missed=reception.missed - counts.missed,
         lost=reception.lost - counts.lost,

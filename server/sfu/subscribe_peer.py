@@ -131,7 +131,7 @@ class SubscribePeer:
                 section = self._sections[int(mid)]
                 number = section.rtx_payload_type
                 if number is not None and section.rtx_ssrc is not None and number in rtx[mid]:
-                    down.retransmit_apart(number, section.rtx_ssrc)
+                    down.again.use_stream(number, section.rtx_ssrc)
                 up.attach(down)
                 # Before the connection stands a key frame would be lost, and the next one late:
                 # requests are merged.

@@ -14,7 +14,7 @@ from far_end import Wire, packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.sfu import describe, downtrack, layer, repair, rtp, sdp
+from server.sfu import describe, layer, repair, resend, rtp, sdp
 from server.sfu.binding import Binding
 from server.sfu.port import MediaPorts
 from server.sfu.publish_peer import MAX_LEARNED_SSRCS, SILENCED_ROUNDS, PublishPeer
@@ -147,7 +147,7 @@ def test_no_rtcp_raises(packets: list[bytes]) -> None:
         for one in packets:
             made._on_rtcp(one)
             receiver._on_rtcp(one)
-        assert all(len(down._resent) <= downtrack.MAX_RETRANSMISSIONS * 40 for down in up.downs)
+        assert all(len(down.again._resent) <= resend.MAX_RETRANSMISSIONS * 40 for down in up.downs)
         up.close()
 
     in_loop(test)
@@ -182,8 +182,8 @@ async def test_a_flood_of_rtcp_costs_little_and_sends_little() -> None:
     assert time.thread_time() - started < 2.0
     assert receiver.rtcp.refused > 19_000
     assert made.rtcp.refused > 19_000
-    assert len(out.rtp) <= 2 * downtrack.RETRANSMISSION_BURST
-    assert len(down._resent) <= 1024
+    assert len(out.rtp) <= 2 * resend.RETRANSMISSION_BURST
+    assert len(down.again._resent) <= 1024
     up.close()
 
 

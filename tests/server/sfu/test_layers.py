@@ -122,7 +122,7 @@ class Receiver:
         """Number, timestamp and payload."""
         self.again: dict[int, tuple[int, bytes]] = {}
         self.down = DownTrack(cast(Any, self), up, DOWN_SSRC, 96)
-        self.down.retransmit_apart(97, RTX_SSRC)
+        self.down.again.use_stream(97, RTX_SSRC)
 
     def send(self, first: int, second: int, number: int, time: int, ssrc: int, body: bytes) -> None:
         if ssrc == DOWN_SSRC:

@@ -128,7 +128,7 @@ def test_sound_that_is_asked_for_goes_out_twice_as_far_as_it_may() -> None:
     out.rtp.clear()
     receiver.retransmit([11], 1)
     assert [p[-1] for p in out.rtp] == [1, 1]
-    receiver.budget = Allowance(14, 0)
+    receiver.again.budget = Allowance(14, 0)
     receiver.retransmit([12, 13], 1)
     assert [p[-1] for p in out.rtp] == [1, 1, 2]
 
