@@ -52,11 +52,6 @@ Needs :data:`KEEP_CONNECTIONS`.
 """
 
 
-def trusting(url: str) -> str:
-    """The argument that lets a page of this address, which is not of this machine, use a camera."""
-    return f"--unsafely-treat-insecure-origin-as-secure={url}"
-
-
 async def start(playwright: Playwright, *more: str, executable: str | Path = CHROMIUM) -> Browser:
     """A headless Chromium, with these arguments beside the usual ones."""
     return await playwright.chromium.launch(

@@ -70,6 +70,11 @@ PATHS = """async () => {
 """How each connection of the page gets through, and to which address of the server."""
 
 
+def trusting(url: str) -> str:
+    """Chromium's argument that lets a page of this address, not of this machine, use a camera."""
+    return f"--unsafely-treat-insecure-origin-as-secure={url}"
+
+
 async def eventually(
     check: Callable[[], Awaitable[bool]], seconds: float = 15.0, says: str = ""
 ) -> None:

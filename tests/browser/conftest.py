@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from bad_line import BadLine, bad_line
-from in_page import CASE_NUMBER
+from in_page import CASE_NUMBER, trusting
 from namespaces import Place
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from bench.chromium import CHROMIUM, ON_LOOPBACK, start, trusting
+from bench.chromium import CHROMIUM, ON_LOOPBACK, start
 from rooms.moment import whole_ms
 from rooms.roles import Role
 from rooms.session import Assignment, Session, SessionKind

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_page import CASE_NUMBER, sealed
+from in_page import CASE_NUMBER, sealed, trusting
 from namespaces import Lines, Place, ip, lines
 from playwright.async_api import async_playwright, expect
 from session_in_hand import gaps, ledger, phase, tracks
 
-from bench.chromium import ARGUMENTS, CHROMIUM, KEEP_CONNECTIONS, REMOTE, trusting
+from bench.chromium import ARGUMENTS, CHROMIUM, KEEP_CONNECTIONS, REMOTE
 from server.agent.picture import ClockPicture
 from server.agent.sources import SoundSource, SourceClock, Tone, VideoSource
 from server.agent.terminal import Terminal
