@@ -142,6 +142,20 @@ async def test_forwards_picture_and_sound(call: Call) -> None:
     assert call.publish_peer.rtcp.malformed == call.subscribe_peer.rtcp.malformed == 0
 
 
+async def test_the_line_is_known_before_anything_is_sent_on_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[float] = []
+    estimate, transport = call.subscribe_peer.rationing.estimate, call.subscribe_peer._transport
+    monkeypatch.setattr(estimate, "begin", lambda ms, now_ns: begun.append(ms))
+    await call.subscribe("audio")
+    assert begun == []
+    await until(lambda: transport.connected)
+    assert len(begun) == 1
+    # Later checks may have shown a shorter one.
+    assert begun[0] >= (transport.round_trip_ms or 0) > 0
+
+
 async def test_a_track_added_and_removed_while_connected(call: Call) -> None:
     await call.publish()
     await call.subscribe("audio")
