@@ -232,11 +232,6 @@ class UpTrack:
             self._feed.join(best or self.layers[-1])
 
     @property
-    def recorded(self) -> Layer | None:
-        """The layer that the recorder gets."""
-        return None if self._feed is None else self._feed.layer
-
-    @property
     def last_packet_ns(self) -> int:
         """When something last came."""
         return max(layer.last_packet_ns for layer in self.layers)

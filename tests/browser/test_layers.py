@@ -110,7 +110,7 @@ async def test_the_archive_gets_the_best_layer(window: Any, installation: Any) -
     up = (await cameras(installation))["detention"]
 
     async def recorded(rid: str) -> bool:
-        layer = up.recorded
+        layer = None if up._feed is None else up._feed.layer
         return layer is not None and layer.rid == rid
 
     await eventually(lambda: recorded("h"), 10, "the whole size is recorded")
