@@ -1,8 +1,8 @@
 """How much of something a peer may cause: so much at once, and so much a second.
 
-Floods are bounded by it without being answered: of requests in :mod:`server.sfu.downtrack`, of
-RTCP in :mod:`server.sfu.rtcp`; and what is sent again, by :mod:`server.sfu.rationing`. No clock:
-time is given.
+Floods are bounded by it without being answered: of requests in :mod:`server.sfu.resend`, of RTCP
+in :mod:`server.sfu.rtcp`. What is sent again on a line is bounded by :mod:`server.sfu.rationing`.
+No clock: time is given.
 """
 
 from __future__ import annotations

@@ -8,12 +8,11 @@ which media section is settled by the answer; whether it may still be received i
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 
 from aiortc import RTCCertificate
 
-from server.sfu import describe, sdp
+from server.sfu import describe, rtp, sdp
 from server.sfu.downtrack import DownTrack
 from server.sfu.port import MediaPorts
 from server.sfu.reception import Reception
@@ -91,7 +90,7 @@ class PlayerPeer(SubscribePeer):
         self._over()
 
     def _send(self, mid: str, up: UpTrack, codec: sdp.Codec) -> int:
-        ssrc = secrets.randbelow(0x7FFFFFFE) + 1
+        ssrc = rtp.random_ssrc()
         down = DownTrack(self._transport, up, ssrc, codec.payload_type)
         self._receptions[ssrc] = Reception()
         self._pairs[mid] = (up, down)

@@ -1,7 +1,7 @@
 """What a receiver is sent beside its stream: again what it lacks, and what tries its line.
 
-Beside :mod:`server.sfu.downtrack`, which tells how it numbered what it sent. Nothing is kept for a
-packet here: what was sent is found again in the histories of the layers.
+Beside :mod:`server.sfu.downtrack`, which tells how it numbered what it sent. No packet is kept
+here: what was sent is found again in the histories of the layers.
 """
 
 from __future__ import annotations
