@@ -118,6 +118,9 @@ class Rationing:
         round_trip_ms = None
         if newest is not None and now_ns - newest.round_trip_at_ns < FRESH_NS:
             round_trip_ms = newest.round_trip_ms
+        if not self.estimate.probe_bps:
+            # The first portion of a trial is one portion, not what a whole tick would take.
+            self._probe_ns = now_ns
         for _, down, _ in sending:
             down.again.wait_for(round_trip_ms)
         self.estimate.tick(

@@ -149,7 +149,7 @@ class Resending:
         """
         if self._rtx is None:
             return 0
-        spent = 0
+        spent, before = 0, self.octets
         for back in range(MAX_RETRANSMISSIONS):
             found = self._sent(newest - back)
             if found is None and not back:
@@ -160,7 +160,7 @@ class Resending:
             self.probed += 1
             spent += len(found[1])
             self._send_again((newest - back) & 0xFFFF, *found)
-        self.probed_octets += spent
+        self.probed_octets += self.octets - before
         return spent
 
     def _afford(self, packet: bytes, now_ns: int) -> bool:

@@ -205,18 +205,24 @@ def test_portions_of_a_trial_add_up_to_its_rate(waits_ns: list[int], paused: boo
     more_bps = 200_000
     one.rationing.estimate.probe_bps = one.rationing.sent_bps + more_bps
     one.rationing.probe(sending, one.now_ns)
-    before = one.down.again.probed_octets
+    before, packets = one.down.again.probed_octets, one.down.again.probed
     for wait_ns in waits_ns:
         one.now_ns += wait_ns
         one.rationing.probe(sending, one.now_ns)
-    sent = one.down.again.probed_octets - before
+    again = one.down.again
+    sent = (
+        again.probed_octets
+        - before
+        + (0 if paused else rtp.HEADER_BYTES * (again.probed - packets))
+    )
     packet = 255 if paused else rtp.HEADER_BYTES + len(KEY_FRAME)
     # What does not fill a packet is sent with the next portion.
     assert abs(sent - more_bps / 8 * sum(waits_ns) / SECOND) <= packet
     one.rationing.estimate.probe_bps = 0
     one.now_ns += TICK
+    after = again.probed
     one.rationing.probe(sending, one.now_ns)
-    assert one.down.again.probed_octets - before == sent
+    assert again.probed == after
 
 
 async def test_the_time_of_a_pause_between_trials_is_not_made_up() -> None:
@@ -228,3 +234,12 @@ async def test_the_time_of_a_pause_between_trials_is_not_made_up() -> None:
     one.now_ns += 60 * SECOND
     one.rationing.probe(sending, one.now_ns)
     assert one.down.again.probed_octets <= 400_000 / 8 * TICK_S
+
+
+async def test_the_first_portion_of_a_trial_is_one_portion() -> None:
+    one = Receiver()
+    one.down.again.use_stream(97, 8)
+    one.run(4)
+    one.rationing.estimate.probe_bps = one.rationing.sent_bps + 400_000
+    one.rationing.probe([(one.up, one.down, one.reception)], one.now_ns + SECOND // 20)
+    assert 0 < one.down.again.probed_octets <= 400_000 / 8 / 20

@@ -70,7 +70,7 @@ def test_in_a_pause_the_line_is_tried_with_padding_alone() -> None:
         assert rtp.undo_retransmission(one, 96, 99) is None
     assert len(out.rtp) == 3
     assert (receiver.again.probed, receiver.again.retransmitted) == (4, 0)
-    assert receiver.again.probed_octets == 112 + 3 * 255
+    assert receiver.again.probed_octets == 100 + 3 * 255
 
 
 def test_padding_is_never_more_than_there_is_room_for() -> None:
