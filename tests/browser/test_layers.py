@@ -149,16 +149,26 @@ def decoded_heights(archive: Path, track_id: str) -> list[int]:
     return [int(line.strip(b",")) for line in found.stdout.split()]
 
 
-async def test_everything_is_sent_within_five_seconds(window: Any, installation: Any) -> None:
-    """On a clean line: all three layers, at most of the bitrate that is asked for."""
-    await enter(window, installation, (1280, 720))
+@pytest.mark.parametrize("who", ["officer", "detention"])
+async def test_everything_is_sent_within_five_seconds(
+    window: Any, installation: Any, who: str
+) -> None:
+    """On a clean line: all three layers, at most of the bitrate that is asked for.
+
+    One browser on one machine, as in a room: two that encode are short of its two cores.
+    """
+    one = await window(who, f"/sessions/{installation.session_id}")
+    await take_seats(one)
+
+    async def begun() -> bool:
+        up = (await cameras(installation)).get(who)
+        return up is not None and up.packets > 0
+
+    await eventually(begun)
+    up = (await cameras(installation))[who]
     wanted_bps = 0.7 * installation.config.media.video_max_kbps * 1000
 
     async def all_of_it() -> bool:
-        ups = (await cameras(installation)).values()
-        return all(
-            len(up.arriving()) == 3 and sum(layer.bps for layer in up.layers) > wanted_bps
-            for up in ups
-        )
+        return len(up.arriving()) == 3 and sum(layer.bps for layer in up.layers) > wanted_bps
 
     await eventually(all_of_it, 5, "all layers, and their whole bitrate")
