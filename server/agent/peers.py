@@ -61,6 +61,12 @@ def is_over(peer: RTCPeerConnection | None) -> bool:
 
 
 async def close(peer: RTCPeerConnection) -> None:
-    """End a connection, and the tracks that it still sends."""
-    with contextlib.suppress(asyncio.InvalidStateError):  # aiortc was about to do it, too
-        await peer.close()
+    """End a connection, and the tracks that it still sends.
+
+    aiortc may be about to do it as well, and both then wait for one future of its own: whoever is
+    cancelled there cancels it for the other. So whoever waits for this waits apart.
+    """
+    closing = asyncio.ensure_future(peer.close())
+    closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    with contextlib.suppress(asyncio.InvalidStateError):
+        await asyncio.shield(closing)
