@@ -307,7 +307,9 @@ class MediaTransport:
                     return
                 self._dtls._set_role(dtls_role)
                 await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
-            if self._dtls.state != "connected":
+            # A handshake that ends in the moment in which it is cancelled goes on: asyncio.wait_for
+            # of Python 3.11 keeps the cancellation to itself, and nobody cancels twice.
+            if self._closed or self._dtls.state != "connected":
                 return
             self._received_context = context_of(self._dtls._rx_srtp)
             self._protect_rtcp = self._dtls._tx_srtp.protect_rtcp

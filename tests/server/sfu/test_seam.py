@@ -144,3 +144,39 @@ async def test_a_check_that_is_repeated_is_timed_from_the_first(
     finally:
         await connection.close()
         ports.close()
+
+
+async def test_a_handshake_that_ends_as_it_is_cancelled_does_not_keep_the_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As asyncio.wait_for of Python 3.11 does in aiortc's handshake, once in a while."""
+    ports = [MediaPorts(Binding("127.0.0.1")) for _ in range(2)]
+    certificate = RTCCertificate.generateCertificate()
+    one, other = (
+        seam.MediaTransport(certificate, each, controlling=number == 0)
+        for number, each in enumerate(ports)
+    )
+    shaking_hands, start = asyncio.Event(), one._dtls.start
+
+    async def not_cancelled(remote: Any) -> None:
+        task = asyncio.ensure_future(start(remote))
+        shaking_hands.set()
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await task
+
+    monkeypatch.setattr(one._dtls, "start", not_cancelled)
+    try:
+        lines = [await end.gather() for end in (one, other)]
+        for end, far, role in ((one, other, "client"), (other, one, "server")):
+            for line in lines[end is one]:
+                end.add_remote_candidate(line)
+            end.start(far.ice_parameters, far.fingerprints, dtls_role=role)
+        async with asyncio.timeout(10):
+            await shaking_hands.wait()
+            await one.close()
+    finally:
+        await other.close()
+        for each in ports:
+            each.close()
